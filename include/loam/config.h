@@ -1,0 +1,51 @@
+/*
+ * config.h - compile-time limits and check level.
+ *
+ * Override any value with -D, or define LOAM_CONFIG_HEADER to the name of your
+ * own header. Every value is validated here, so a bad one stops the build with a
+ * sentence and never reaches run time.
+ */
+#ifndef LOAM_CONFIG_H
+#define LOAM_CONFIG_H
+
+#ifdef LOAM_CONFIG_HEADER
+#include LOAM_CONFIG_HEADER
+#endif
+
+/* Most CPUs the library will keep state for. */
+#ifndef LOAM_CPUS_MAX
+#define LOAM_CPUS_MAX 64
+#endif
+
+/* 0: misuse checks only (always on); 1: + O(1) assertions; 2: + O(n) audits. */
+#ifndef LOAM_CHECK
+#define LOAM_CHECK 1
+#endif
+
+/*
+ * 1: privileged instructions of x86.h are functions that somebody else defines
+ * (the simulated machine of the host tests). 0: the instructions themselves.
+ */
+#ifndef LOAM_X86_SIM
+#define LOAM_X86_SIM 0
+#endif
+
+/* 1: every step that can fail asks loam_test_inject() first. For test builds. */
+#ifndef LOAM_TEST_HOOKS
+#define LOAM_TEST_HOOKS 0
+#endif
+
+#if LOAM_CPUS_MAX < 1 || LOAM_CPUS_MAX > 1024
+#error "LOAM_CPUS_MAX must be in 1..1024"
+#endif
+#if LOAM_CHECK < 0 || LOAM_CHECK > 2
+#error "LOAM_CHECK must be 0, 1 or 2"
+#endif
+#if LOAM_X86_SIM != 0 && LOAM_X86_SIM != 1
+#error "LOAM_X86_SIM must be 0 or 1"
+#endif
+#if LOAM_TEST_HOOKS != 0 && LOAM_TEST_HOOKS != 1
+#error "LOAM_TEST_HOOKS must be 0 or 1"
+#endif
+
+#endif

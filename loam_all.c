@@ -1,0 +1,8 @@
+/*
+ * loam_all.c - the whole library as one translation unit; the only list of
+ * sources. Compile this one file, or each of these by itself.
+ */
+#include "src/cpu.c"
+#include "src/lock.c"
+#include "src/once.c"
+#include "src/types.c"

@@ -1,0 +1,11 @@
+/* dies: lock: release of a lock that is not held */
+#include <loam/lock.h>
+
+int main(void)
+{
+    struct loam_spinlock lock = { 0 };
+    loam_spinlock_acquire(&lock);
+    loam_spinlock_release(&lock);
+    loam_spinlock_release(&lock);
+    return 0;
+}
