@@ -4,5 +4,6 @@
  */
 #include "src/cpu.c"
 #include "src/lock.c"
+#include "src/memmap.c"
 #include "src/once.c"
 #include "src/types.c"
