@@ -3,6 +3,7 @@
  * sources. Compile this one file, or each of these by itself.
  */
 #include "src/cpu.c"
+#include "src/early.c"
 #include "src/lock.c"
 #include "src/memmap.c"
 #include "src/once.c"
