@@ -7,4 +7,7 @@
 #include "src/lock.c"
 #include "src/memmap.c"
 #include "src/once.c"
+#include "src/stock.c"
+#include "src/text.c"
 #include "src/types.c"
+#include "src/usage.c"
