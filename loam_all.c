@@ -3,10 +3,12 @@
  * sources. Compile this one file, or each of these by itself.
  */
 #include "src/cpu.c"
+#include "src/directmap.c"
 #include "src/early.c"
 #include "src/lock.c"
 #include "src/memmap.c"
 #include "src/once.c"
+#include "src/paging.c"
 #include "src/stock.c"
 #include "src/text.c"
 #include "src/types.c"
