@@ -5,6 +5,7 @@
 #include "src/cpu.c"
 #include "src/directmap.c"
 #include "src/early.c"
+#include "src/freelist.c"
 #include "src/lock.c"
 #include "src/memmap.c"
 #include "src/once.c"
