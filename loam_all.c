@@ -2,10 +2,13 @@
  * loam_all.c - the whole library as one translation unit; the only list of
  * sources. Compile this one file, or each of these by itself.
  */
+#include "src/books.c"
+#include "src/boot.c"
 #include "src/cpu.c"
 #include "src/directmap.c"
 #include "src/early.c"
 #include "src/freelist.c"
+#include "src/loam.c"
 #include "src/lock.c"
 #include "src/memmap.c"
 #include "src/once.c"

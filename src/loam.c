@@ -1,0 +1,347 @@
+/*
+ * loam.c - bring-up order of the layers, and the malloc family on top.
+ *
+ * bring_up() is the table of contents: read it first. It writes to the storage it
+ * was given and to usable memory, to nothing else, so that a failure leaves the
+ * machine as it was.
+ */
+#include <loam/loam.h>
+
+#include "internal/check.h"
+#include "internal/digest.h"
+#include "internal/refuse.h"
+#include "internal/try.h"
+
+/* A heap smaller than this is of no use to anybody. */
+#define HEAP_BYTES_MIN (UINT64_C(64) << 10)
+
+/* ---- bring-up ------------------------------------------------------------ */
+
+/* Normalise what is in storage.raw. */
+static enum loam_status normalise(struct loam *mm, const struct loam_boot *boot, size_t raw_count,
+                                  const struct loam_repair_visitor *visitor,
+                                  struct loam_refusal *refusal)
+{
+    const struct loam_memmap_request request = {
+        .raw = boot->storage.raw,
+        .raw_count = raw_count,
+        .storage = boot->storage.map,
+        .storage_count = boot->storage.map_max,
+        .phys_bits = mm->features.phys_bits,
+        .window_bytes = boot->hhdm_bytes,
+        .visitor = visitor,
+    };
+    LOAM_TRY(loam_memmap_init(&mm->memmap, &request, refusal));
+    if (mm->memmap.total_bytes[LOAM_MEM_USABLE] == 0)
+        return loam_refuse(refusal, LOAM_NO_MEMORY, "loam: no usable memory", 0, HEAP_BYTES_MIN);
+    return LOAM_OK;
+}
+
+/* The direct map was promised for these types: does it reach them? Does the
+ * stack we run on lie in memory that is about to be handed out? */
+static enum loam_status check_promises(const struct loam *mm, const struct loam_boot *boot,
+                                       uint64_t window_bytes, struct loam_refusal *refusal)
+{
+    for (size_t i = 0; i < mm->memmap.entry_count; i++) {
+        const struct loam_memmap_entry *entry = &mm->memmap.entry[i];
+        const uint64_t last = entry->range.start.addr + (entry->range.size - 1);
+        if ((boot->hhdm_types & LOAM_MEM_BIT(entry->type)) != 0 && last >= window_bytes)
+            return loam_refuse(refusal, LOAM_INVALID,
+                               "hhdm: memory it should show ends above its window", last + 1,
+                               window_bytes);
+    }
+    const loam_phys stack = loam_hhdm_phys(boot->hhdm, boot->stack);
+    const size_t at = loam_memmap_find(&mm->memmap, stack);
+    if (boot->stack.addr != 0 && stack.addr < window_bytes && at < mm->memmap.entry_count &&
+        mm->memmap.entry[at].type == LOAM_MEM_USABLE &&
+        loam_phys_range_contains(mm->memmap.entry[at].range, stack))
+        return loam_refuse(refusal, LOAM_INVALID,
+                           "loam: the running stack lies in usable memory (physical address)",
+                           stack.addr, 0);
+    return LOAM_OK;
+}
+
+/* The map, the running image added: it may lie in "usable" memory. A map that is
+ * not trusted is probed and normalised again. */
+static enum loam_status start_memmap(struct loam *mm, const struct loam_boot *boot,
+                                     uint64_t window_bytes, struct loam_refusal *refusal)
+{
+    const struct loam_phys_range image = loam_image_phys(&boot->image);
+    size_t raw_count = boot->raw_count;
+    if (boot->storage.raw == NULL || raw_count == 0)
+        return loam_refuse(refusal, LOAM_INVALID, "loam: no memory map", raw_count, 1);
+    if (image.size != 0) {
+        if (raw_count >= boot->storage.raw_max)
+            return loam_refuse(refusal, LOAM_NO_SPACE,
+                               "loam: no room to add the kernel image to the memory map", raw_count,
+                               boot->storage.raw_max);
+        boot->storage.raw[raw_count].range = image;
+        boot->storage.raw[raw_count].type = LOAM_MEM_EXECUTABLE;
+        raw_count++;
+    }
+    LOAM_TRY(normalise(mm, boot, raw_count, boot->probe ? NULL : boot->repairs, refusal));
+    LOAM_TRY(check_promises(mm, boot, window_bytes, refusal));
+    if (!boot->probe)
+        return LOAM_OK;
+    LOAM_TRY(loam_boot_probe(boot, &mm->memmap, &raw_count, refusal));
+    return normalise(mm, boot, raw_count, boot->repairs, refusal);
+}
+
+/* Set heap and node frames aside. The heap gets what it asks for, or the largest
+ * block, but never more than half: page tables need frames too. */
+static enum loam_status start_early(struct loam *mm, const struct loam_boot *boot,
+                                    struct loam_phys_range *nodes, struct loam_refusal *refusal)
+{
+    const enum loam_status st =
+        loam_early_init(&mm->early, &mm->memmap, boot->storage.records, boot->storage.records_max);
+    if (st != LOAM_OK)
+        return loam_refuse(refusal, st, "early: more usable ranges than records",
+                           mm->memmap.entry_count, boot->storage.records_max);
+
+    const uint64_t wanted = boot->heap_bytes != 0 ? boot->heap_bytes : LOAM_HEAP_BYTES_DEFAULT;
+    uint64_t pages = wanted / LOAM_PAGE_SIZE + !loam_is_page_aligned(wanted);
+    const uint64_t largest = loam_early_largest(&mm->early);
+    const uint64_t half = mm->early.free_pages / 2;
+    pages = pages < largest ? pages : largest;
+    pages = pages < half ? pages : half;
+    if (pages < HEAP_BYTES_MIN / LOAM_PAGE_SIZE)
+        return loam_refuse(refusal, LOAM_NO_MEMORY,
+                           "loam: too little contiguous memory for a heap (bytes)",
+                           pages * LOAM_PAGE_SIZE, HEAP_BYTES_MIN);
+    const struct loam_early_request heap = { .page_count = pages };
+    mm->heap_range =
+        loam_phys_range_of(loam_early_alloc(&mm->early, &heap), pages * LOAM_PAGE_SIZE);
+
+    /* An interval per entry, and three for each range that is taken out of one. */
+    const struct loam_early_request node = {
+        .page_count = LOAM_SPARE_NODES + mm->memmap.entry_count / 32,
+    };
+    *nodes =
+        loam_phys_range_of(loam_early_alloc(&mm->early, &node), node.page_count * LOAM_PAGE_SIZE);
+    if (loam_phys_is_none(mm->heap_range.start) || loam_phys_is_none(nodes->start))
+        return loam_refuse(refusal, LOAM_NO_MEMORY,
+                           "loam: too little contiguous memory for the books (pages)",
+                           loam_early_largest(&mm->early), node.page_count);
+    return LOAM_OK;
+}
+
+/* Would the next instruction, the next push, fault on the new tables? */
+static enum loam_status check_landing(struct loam *mm, const struct loam_boot *boot,
+                                      struct loam_refusal *refusal)
+{
+    struct loam_translation at;
+    if (boot->code.addr != 0 && (loam_space_query(&mm->space, boot->code, &at) != LOAM_OK ||
+                                 (at.attr.prot & LOAM_PROT_EXEC) == 0))
+        return loam_refuse(refusal, LOAM_INVALID,
+                           "loam: the running code is in no executable image section (address)",
+                           boot->code.addr, 0);
+    if (boot->stack.addr != 0 && (loam_space_query(&mm->space, boot->stack, &at) != LOAM_OK ||
+                                  (at.attr.prot & LOAM_PROT_WRITE) == 0))
+        return loam_refuse(refusal, LOAM_INVALID,
+                           "loam: the running stack is neither in the image nor the direct map",
+                           boot->stack.addr, 0);
+    return LOAM_OK;
+}
+
+static enum loam_status start_space(struct loam *mm, const struct loam_boot *boot,
+                                    struct loam_refusal *refusal)
+{
+    loam_stock_init(&mm->tables, boot->hhdm, &mm->early);
+    const enum loam_status st = loam_space_init(&mm->space, &mm->tables, &mm->features);
+    if (st != LOAM_OK)
+        return loam_refuse(refusal, st, "loam: no frame for the top-level page table", 0, 1);
+    LOAM_TRY(
+        loam_directmap_build(&mm->space, &mm->memmap, boot->hhdm_types, &boot->image, refusal));
+    LOAM_TRY(check_landing(mm, boot, refusal));
+
+    for (unsigned i = 0; i < LOAM_SPARE_TABLES; i++) {
+        const struct loam_early_request page = { .page_count = 1 };
+        const loam_phys frame = loam_early_alloc(&mm->early, &page);
+        if (loam_phys_is_none(frame))
+            return loam_refuse(refusal, LOAM_NO_MEMORY, "loam: too little memory for page tables",
+                               i, LOAM_SPARE_TABLES);
+        loam_stock_add(&mm->tables, loam_phys_range_of(frame, LOAM_PAGE_SIZE));
+    }
+    return LOAM_OK;
+}
+
+/* Charge everything: first as the bootloader left it, then what was taken. */
+static enum loam_status fill_usage(struct loam *mm, struct loam_phys_range nodes)
+{
+    for (size_t i = 0; i < mm->memmap.entry_count; i++) {
+        const struct loam_memmap_entry *entry = &mm->memmap.entry[i];
+        LOAM_TRY(
+            loam_usage_insert_merge(&mm->usage, entry->range, loam_owner_of_type(entry->type)));
+    }
+    struct loam_phys_range taken;
+    for (size_t cursor = 0; loam_early_taken(&mm->early, &cursor, &taken);)
+        LOAM_TRY(loam_usage_overwrite(&mm->usage, taken, LOAM_OWNER_PAGE_TABLES));
+    LOAM_TRY(loam_usage_overwrite(&mm->usage, mm->heap_range, LOAM_OWNER_HEAP));
+    return loam_usage_overwrite(&mm->usage, nodes, LOAM_OWNER_METADATA);
+}
+
+static enum loam_status start_usage(struct loam *mm, const struct loam_boot *boot,
+                                    struct loam_phys_range nodes, struct loam_refusal *refusal)
+{
+    loam_stock_init(&mm->nodes, boot->hhdm, NULL);
+    loam_stock_add(&mm->nodes, nodes);
+    loam_usage_init(&mm->usage, &mm->nodes);
+    loam_stock_detach(&mm->tables);
+    loam_early_finish(&mm->early);
+    const enum loam_status st = fill_usage(mm, nodes);
+    if (st != LOAM_OK)
+        return loam_refuse(refusal, st, "loam: too few frames for the usage map (pages)",
+                           nodes.size / LOAM_PAGE_SIZE, 0);
+    return LOAM_OK;
+}
+
+static enum loam_status start_heap(struct loam *mm, struct loam_refusal *refusal)
+{
+    void *span = loam_hhdm_pointer(mm->tables.hhdm, mm->heap_range.start);
+    const enum loam_status st = loam_freelist_init(&mm->heap, span, (size_t)mm->heap_range.size);
+    return st == LOAM_OK ? st
+                         : loam_refuse(refusal, st, "loam: the heap's span is unusable",
+                                       mm->heap_range.size, HEAP_BYTES_MIN);
+}
+
+static enum loam_status bring_up(struct loam *mm, const struct loam_boot *boot,
+                                 struct loam_refusal *refusal)
+{
+    uint64_t window_bytes;
+    struct loam_phys_range nodes;
+
+    mm->features = loam_cpu_identify();
+    mm->reclaimed = false;
+    LOAM_TRY(loam_boot_check(boot, &mm->features, &window_bytes, refusal));
+    LOAM_TRY(start_memmap(mm, boot, window_bytes, refusal));
+    LOAM_TRY(start_early(mm, boot, &nodes, refusal));
+    LOAM_TRY(start_space(mm, boot, refusal));
+    LOAM_TRY(start_usage(mm, boot, nodes, refusal));
+    return start_heap(mm, refusal);
+}
+
+enum loam_status loam_init(struct loam *mm, const struct loam_boot *boot,
+                           struct loam_refusal *refusal)
+{
+    if (!loam_once_begin(&mm->once))
+        return loam_refuse(refusal, LOAM_STATE, "loam: initialised already, or by another CPU now",
+                           0, 0);
+    const enum loam_status st = bring_up(mm, boot, refusal);
+    if (st == LOAM_OK)
+        loam_once_finish(&mm->once);
+    else
+        loam_once_abandon(&mm->once);
+    LOAM_AUDIT(st != LOAM_OK || loam_audit(mm) == NULL);
+    return st;
+}
+
+enum loam_status loam_enter(struct loam *mm)
+{
+    if (!loam_once_is_ready(&mm->once))
+        return LOAM_STATE;
+    return loam_cpu_enter(&mm->space.features, mm->space.root);
+}
+
+/* ---- the kernel's malloc family ------------------------------------------ */
+
+void *loam_aligned_alloc(struct loam *mm, size_t align, size_t size_bytes)
+{
+    if (!loam_once_is_ready(&mm->once))
+        return NULL;
+    const loam_irq_state irq = loam_ticketlock_acquire_irq(&mm->heap_lock);
+    void *block = loam_freelist_alloc(&mm->heap, size_bytes, align);
+    loam_ticketlock_release_irq(&mm->heap_lock, irq);
+    return block;
+}
+
+void *loam_malloc(struct loam *mm, size_t size_bytes)
+{
+    return loam_aligned_alloc(mm, LOAM_FREELIST_ALIGN, size_bytes);
+}
+
+void *loam_calloc(struct loam *mm, size_t count, size_t size_bytes)
+{
+    size_t total_bytes;
+    if (__builtin_mul_overflow(count, size_bytes, &total_bytes))
+        return NULL;
+    void *block = loam_malloc(mm, total_bytes);
+    if (block != NULL)
+        __builtin_memset(block, 0, total_bytes);
+    return block;
+}
+
+void *loam_realloc(struct loam *mm, void *block, size_t size_bytes)
+{
+    if (!loam_once_is_ready(&mm->once))
+        return NULL;
+    const loam_irq_state irq = loam_ticketlock_acquire_irq(&mm->heap_lock);
+    void *moved = loam_freelist_realloc(&mm->heap, block, size_bytes);
+    loam_ticketlock_release_irq(&mm->heap_lock, irq);
+    return moved;
+}
+
+void loam_free(struct loam *mm, void *block)
+{
+    if (block == NULL)
+        return;
+    const loam_irq_state irq = loam_ticketlock_acquire_irq(&mm->heap_lock);
+    loam_freelist_free(&mm->heap, block);
+    loam_ticketlock_release_irq(&mm->heap_lock, irq);
+}
+
+void loam_free_sized(struct loam *mm, void *block, size_t size_bytes)
+{
+    if (block == NULL)
+        return;
+    const loam_irq_state irq = loam_ticketlock_acquire_irq(&mm->heap_lock);
+    loam_freelist_free_sized(&mm->heap, block, size_bytes);
+    loam_ticketlock_release_irq(&mm->heap_lock, irq);
+}
+
+/* ---- evidence ------------------------------------------------------------ */
+
+const char *loam_audit(const struct loam *mm)
+{
+    const char *broken = NULL;
+    if (!loam_once_is_ready(&mm->once))
+        return "loam: not initialised";
+    if ((broken = loam_memmap_audit(&mm->memmap)) != NULL ||
+        (broken = loam_early_audit(&mm->early)) != NULL ||
+        (broken = loam_stock_audit(&mm->tables)) != NULL ||
+        (broken = loam_stock_audit(&mm->nodes)) != NULL ||
+        (broken = loam_usage_audit(&mm->usage)) != NULL ||
+        (broken = loam_space_audit(&mm->space)) != NULL ||
+        (broken = loam_freelist_audit(&mm->heap)) != NULL)
+        return broken;
+
+    const uint64_t *charged = mm->usage.total_bytes;
+    if (mm->tables.out_count != mm->space.table_count)
+        return "loam: frames out of the table stock are not the tables in the tree";
+    if (mm->nodes.out_count != mm->usage.node_count)
+        return "loam: frames out of the node stock are not the nodes of the usage map";
+    if (charged[LOAM_OWNER_PAGE_TABLES] !=
+        (mm->space.table_count + mm->tables.frame_count) * LOAM_PAGE_SIZE)
+        return "loam: page tables and their spare frames are not what is charged to them";
+    if (charged[LOAM_OWNER_METADATA] !=
+        (mm->usage.node_count + mm->nodes.frame_count) * LOAM_PAGE_SIZE)
+        return "loam: usage nodes and their spare frames are not what is charged to them";
+    if (charged[LOAM_OWNER_HEAP] != mm->heap_range.size)
+        return "loam: the heap's span is not what is charged to it";
+    return NULL;
+}
+
+uint64_t loam_digest(const struct loam *mm)
+{
+    uint64_t digest = LOAM_DIGEST_START;
+    digest = loam_digest_add(digest, loam_once_is_ready(&mm->once));
+    if (!loam_once_is_ready(&mm->once))
+        return digest;
+    digest = loam_digest_add(digest, loam_memmap_digest(&mm->memmap));
+    digest = loam_digest_add(digest, loam_early_digest(&mm->early));
+    digest = loam_digest_add(digest, loam_stock_digest(&mm->tables));
+    digest = loam_digest_add(digest, loam_stock_digest(&mm->nodes));
+    digest = loam_digest_add(digest, loam_usage_digest(&mm->usage));
+    digest = loam_digest_add(digest, loam_space_digest(&mm->space));
+    digest = loam_digest_add(digest, loam_freelist_digest(&mm->heap));
+    return loam_digest_add(digest, mm->reclaimed);
+}
