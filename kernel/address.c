@@ -1,0 +1,81 @@
+/*
+ * address.c - see address.h.
+ */
+#include "address.h"
+
+#include "log.h"
+#include "memory.h"
+#include "symbols.h"
+
+#include <stdatomic.h>
+
+/* Nobody else runs: what is free now can be taken without waiting. */
+static bool lock_is_free(struct loam_ticketlock *lock)
+{
+    return atomic_load_explicit(&lock->next, memory_order_relaxed) ==
+           atomic_load_explicit(&lock->owner, memory_order_relaxed);
+}
+
+bool address_is_known(uint64_t address)
+{
+    struct loam_translation unused;
+    return loam_once_is_ready(&memory.once) && lock_is_free(&memory.space.lock) &&
+           loam_space_query(&memory.space, loam_virt_at(address), &unused) == LOAM_OK;
+}
+
+struct address_rights address_rights_of(unsigned prot)
+{
+    return (struct address_rights){ { 'r', (prot & LOAM_PROT_WRITE) != 0 ? 'w' : '-',
+                                      (prot & LOAM_PROT_EXEC) != 0 ? 'x' : '-', '\0' } };
+}
+
+const char *address_cache_name(unsigned cache)
+{
+    static const char *const names[LOAM_CACHES] = { "WB", "WT", "UC-", "UC", "WP", "WC" };
+    return cache < LOAM_CACHES ? names[cache] : "?";
+}
+
+static void describe_owner(loam_phys phys)
+{
+    struct loam_interval interval;
+    if (!lock_is_free(&memory.usage.lock))
+        log_error("  owner: not asked, the usage map is being changed");
+    else if (loam_usage_lookup(&memory.usage, phys, &interval))
+        log_error("  owner: %s, 0x%016lx..0x%016lx", loam_owner_name(interval.owner),
+                  interval.range.start.addr, interval.range.start.addr + interval.range.size);
+    else
+        log_error("  owner: nobody, no entry of the memory map has it");
+}
+
+void address_describe(uint64_t address)
+{
+    struct loam_translation at;
+    struct symbol symbol;
+    if (!loam_once_is_ready(&memory.once)) {
+        log_error("  mapped: not known before loam_init()");
+        return;
+    }
+    if (!lock_is_free(&memory.space.lock)) {
+        log_error("  mapped: not asked, the page tables are being changed");
+        return;
+    }
+    const enum loam_status st = loam_space_query(&memory.space, loam_virt_at(address), &at);
+    const struct loam_hhdm hhdm = memory.tables.hhdm;
+    if (st == LOAM_OK) {
+        if (symbols_find(address, &symbol))
+            log_error("  symbol: %s+0x%lx", symbol.name, address - symbol.address);
+        log_error("  mapped: physical 0x%016lx, %lu KiB page, %s, %s", at.phys.addr,
+                  at.page_size >> 10, address_rights_of(at.attr.prot).text,
+                  address_cache_name(at.attr.cache));
+        describe_owner(at.phys);
+    } else if (st == LOAM_INVALID) {
+        log_error("  mapped: nothing, the address is not canonical");
+    } else {
+        log_error("  mapped: nothing");
+        const uint64_t behind = address - hhdm.offset;
+        if (address >= hhdm.offset && behind >> memory.features.phys_bits == 0) {
+            log_error("  hint: the direct map would have physical 0x%016lx here", behind);
+            describe_owner(loam_phys_at(behind));
+        }
+    }
+}

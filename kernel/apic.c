@@ -1,0 +1,181 @@
+/*
+ * apic.c - see apic.h. Registers: Intel SDM vol. 3, table 11-1; in x2APIC mode
+ * register R is MSR 0x800 + R / 16.
+ */
+#include "apic.h"
+
+#include "instructions.h"
+#include "layout.h"
+#include "log.h"
+#include "memory.h"
+#include "trap.h"
+
+#define APIC_ID           0x020u
+#define APIC_END          0x0b0u
+#define APIC_SPURIOUS     0x0f0u
+#define APIC_COMMAND      0x300u
+#define APIC_COMMAND_HIGH 0x310u
+#define APIC_TIMER        0x320u
+#define APIC_TIMER_START  0x380u
+#define APIC_TIMER_DIVIDE 0x3e0u
+
+#define APIC_BASE_X2      (UINT64_C(1) << 10)
+#define APIC_BASE_ENABLED (UINT64_C(1) << 11)
+#define X2_MSR            0x800u
+
+#define SPURIOUS_ENABLE 0x100u
+#define COMMAND_ASSERT  0x4000u
+#define COMMAND_NMI     0x400u
+#define COMMAND_PENDING 0x1000u
+#define TIMER_MASKED    0x10000u
+#define TIMER_PERIODIC  0x20000u
+#define TIMER_DIVIDE_16 0x3u
+#define TIMER_COUNT     625000u /* QEMU: 1 GHz / 16 / 100 */
+#define SEND_SPINS_MAX  1000000u
+
+#define CPUID_APIC (1u << 9) /* leaf 1, EDX */
+
+#define PIC_1         0x20u
+#define PIC_2         0xa0u
+#define PIC_DATA      1u    /* beside the command port */
+#define PIC_INIT      0x11u /* edge-triggered, cascaded, four words */
+#define PIC_8086      0x01u
+#define PIC_CASCADE_1 0x04u
+#define PIC_CASCADE_2 0x02u
+#define PIC_MASK_ALL  0xffu
+
+enum apic_mode { APIC_NONE, APIC_MAPPED, APIC_X2 };
+
+static enum apic_mode mode;
+
+static volatile uint32_t *register_at(unsigned offset)
+{
+    return (volatile uint32_t *)(uintptr_t)(LAYOUT_APIC + offset);
+}
+
+static uint32_t read_register(unsigned offset)
+{
+    return mode == APIC_X2 ? (uint32_t)loam_x86_rdmsr(X2_MSR + offset / 16) : *register_at(offset);
+}
+
+static void write_register(unsigned offset, uint32_t value)
+{
+    if (mode == APIC_X2)
+        loam_x86_wrmsr(X2_MSR + offset / 16, value);
+    else
+        *register_at(offset) = value;
+}
+
+/* Its vectors would be those of exceptions: move them away, then mask them. */
+static void silence_pic(void)
+{
+    x86_out8(PIC_1, PIC_INIT);
+    x86_out8(PIC_2, PIC_INIT);
+    x86_out8(PIC_1 + PIC_DATA, VECTOR_LEGACY);
+    x86_out8(PIC_2 + PIC_DATA, VECTOR_LEGACY + 8);
+    x86_out8(PIC_1 + PIC_DATA, PIC_CASCADE_1);
+    x86_out8(PIC_2 + PIC_DATA, PIC_CASCADE_2);
+    x86_out8(PIC_1 + PIC_DATA, PIC_8086);
+    x86_out8(PIC_2 + PIC_DATA, PIC_8086);
+    x86_out8(PIC_1 + PIC_DATA, PIC_MASK_ALL);
+    x86_out8(PIC_2 + PIC_DATA, PIC_MASK_ALL);
+}
+
+static bool map_registers(uint64_t phys)
+{
+    const struct loam_attr uncached = { LOAM_PROT_WRITE | LOAM_PROT_GLOBAL, LOAM_CACHE_UC };
+    const struct loam_virt_range page =
+        loam_virt_range_of(loam_virt_at(LAYOUT_APIC), LOAM_PAGE_SIZE);
+    const enum loam_status st = loam_map(&memory, page, loam_phys_at(phys), uncached);
+    if (st != LOAM_OK)
+        log_warn("local APIC at %p cannot be mapped: %s", (void *)(uintptr_t)phys,
+                 loam_status_name(st));
+    return st == LOAM_OK;
+}
+
+bool apic_init(void)
+{
+    silence_pic();
+    if ((loam_x86_cpuid(1, 0).edx & CPUID_APIC) == 0)
+        return false;
+    const uint64_t base = loam_x86_rdmsr(MSR_APIC_BASE);
+    if ((base & APIC_BASE_ENABLED) == 0)
+        return false;
+    if ((base & APIC_BASE_X2) != 0)
+        mode = APIC_X2; /* the boot CPU's own word counts more than a flag in a response */
+    else if (map_registers(loam_page_floor(base) & ((UINT64_C(1) << LOAM_PHYS_BITS_MAX) - 1)))
+        mode = APIC_MAPPED;
+    if (mode != APIC_NONE)
+        apic_enable();
+    return mode != APIC_NONE;
+}
+
+void apic_enable(void)
+{
+    if (mode == APIC_NONE)
+        return;
+    write_register(APIC_TIMER, TIMER_MASKED | VECTOR_TIMER);
+    write_register(APIC_SPURIOUS, SPURIOUS_ENABLE | VECTOR_SPURIOUS);
+}
+
+uint32_t apic_id(void)
+{
+    if (mode == APIC_NONE)
+        return 0;
+    const uint32_t id = read_register(APIC_ID);
+    return mode == APIC_X2 ? id : id >> 24;
+}
+
+void apic_end_of_interrupt(void)
+{
+    if (mode != APIC_NONE)
+        write_register(APIC_END, 0);
+}
+
+static void command(uint32_t to, uint32_t what)
+{
+    if (mode == APIC_NONE)
+        return;
+    if (mode == APIC_X2) {
+        loam_x86_wrmsr(X2_MSR + APIC_COMMAND / 16, (uint64_t)to << 32 | what);
+        return;
+    }
+    /* Two registers are one command: no handler may come between them. */
+    const uint64_t irq = loam_x86_irq_save();
+    for (unsigned i = 0; i < SEND_SPINS_MAX; i++) {
+        if ((read_register(APIC_COMMAND) & COMMAND_PENDING) == 0)
+            break;
+        loam_x86_pause();
+    }
+    write_register(APIC_COMMAND_HIGH, to << 24);
+    write_register(APIC_COMMAND, what);
+    loam_x86_irq_restore(irq);
+}
+
+void apic_send(uint32_t to, unsigned vector)
+{
+    command(to, COMMAND_ASSERT | vector);
+}
+
+void apic_send_nmi(uint32_t to)
+{
+    command(to, COMMAND_ASSERT | COMMAND_NMI);
+}
+
+bool apic_timer_start(void)
+{
+    if (mode == APIC_NONE)
+        return false;
+    write_register(APIC_TIMER_DIVIDE, TIMER_DIVIDE_16);
+    write_register(APIC_TIMER, TIMER_PERIODIC | VECTOR_TIMER);
+    write_register(APIC_TIMER_START, TIMER_COUNT);
+    return true;
+}
+
+void apic_timer_stop(void)
+{
+    if (mode == APIC_NONE)
+        return;
+    write_register(APIC_TIMER, TIMER_MASKED | VECTOR_TIMER);
+    write_register(APIC_TIMER_START, 0);
+}

@@ -1,0 +1,167 @@
+/*
+ * memory.c - see memory.h.
+ */
+#include "memory.h"
+
+#include "layout.h"
+#include "loader.h"
+#include "log.h"
+#include "text.h"
+
+#define RAW_ENTRIES_MAX   1024u
+#define REPAIRS_SHOWN_MAX 16u
+
+LOAM_BOOT_STORAGE(storage, RAW_ENTRIES_MAX);
+
+struct loam memory;
+
+static bool refuse(const char *who, enum loam_status status, const struct loam_refusal *refusal)
+{
+    if (refusal->have == 0 && refusal->need == 0)
+        log_error("%s refused (%s): %s", who, loam_status_name(status), refusal->rule);
+    else
+        log_error("%s refused (%s): %s: have %lu (0x%lx), need %lu (0x%lx)", who,
+                  loam_status_name(status), refusal->rule, refusal->have, refusal->have,
+                  refusal->need, refusal->need);
+    return false;
+}
+
+static void show_repair(void *context, enum loam_repair repair, struct loam_phys_range where)
+{
+    unsigned *shown = context;
+    if ((*shown)++ < REPAIRS_SHOWN_MAX)
+        log_info("memory map repaired: %s: %p, 0x%lx bytes", loam_repair_name(repair),
+                 (void *)(uintptr_t)where.start.addr, where.size);
+}
+
+static bool name_sections(struct loam_image *image)
+{
+    return loam_image_add(image, kernel_text_start, kernel_text_end, LOAM_PROT_EXEC) &&
+           loam_image_add(image, kernel_rodata_start, kernel_rodata_end, LOAM_PROT_READ) &&
+           loam_image_add(image, kernel_data_start, kernel_data_end, LOAM_PROT_WRITE);
+}
+
+bool memory_take_over(const struct options *options)
+{
+    struct loam_boot boot;
+    struct loam_refusal refusal = { "?", 0, 0 };
+    unsigned repairs_shown = 0;
+    const struct loam_repair_visitor visitor = { show_repair, &repairs_shown };
+
+    enum loam_status st = loam_boot_limine(&boot, &storage, &loader_limine, &refusal);
+    if (st != LOAM_OK)
+        return refuse("loam_boot_limine", st, &refusal);
+    log_info("memory map: %zu entries from %s", boot.raw_count, loader.name);
+    if (boot.cpu_count > LOAM_CPUS_MAX) {
+        log_warn("%u CPUs, of which %u are kept", boot.cpu_count, (unsigned)LOAM_CPUS_MAX);
+        boot.cpu_count = LOAM_CPUS_MAX;
+    }
+    boot.heap_bytes = options->heap_bytes;
+    boot.probe = options->probe;
+    boot.repairs = &visitor;
+    if (!name_sections(&boot.image)) {
+        log_error("boot: more image sections than Loam has room for");
+        return false;
+    }
+    st = loam_init(&memory, &boot, &refusal);
+    if (st != LOAM_OK)
+        return refuse("loam_init", st, &refusal);
+    if (repairs_shown > REPAIRS_SHOWN_MAX)
+        log_info("memory map repaired: %u more", repairs_shown - REPAIRS_SHOWN_MAX);
+    st = loam_enter(&memory);
+    if (st != LOAM_OK) {
+        log_error("loam_enter refused (%s)", loam_status_name(st));
+        return false;
+    }
+    const uint64_t wanted =
+        options->heap_bytes != 0 ? options->heap_bytes : LOAM_HEAP_BYTES_DEFAULT;
+    if (memory.heap_range.size < wanted)
+        log_warn("heap: %lu bytes were wanted, there was room for %lu", wanted,
+                 memory.heap_range.size);
+    return true;
+}
+
+void memory_report(void)
+{
+    const struct loam_memmap *map = &memory.memmap;
+    const uint64_t image = (uint64_t)(uintptr_t)kernel_text_start;
+    struct loam_translation at;
+    const uint64_t heap = loam_hhdm_virt(memory.tables.hhdm, memory.heap_range.start).addr;
+    for (unsigned i = 0; i < LOAM_MEM_TYPES; i++) {
+        if (map->total_bytes[i] != 0)
+            log_info("memory map: %lu bytes %s", map->total_bytes[i],
+                     loam_mem_type_name((enum loam_mem_type)i));
+    }
+    for (unsigned i = 0; i < LOAM_REPAIRS; i++) {
+        if (map->repair_count[i] != 0)
+            log_info("memory map: %lu times repaired: %s", map->repair_count[i],
+                     loam_repair_name((enum loam_repair)i));
+    }
+    log_info("HHDM offset: 0x%016lx", memory.tables.hhdm.offset);
+    if (loam_space_query(&memory.space, loam_virt_at(image), &at) == LOAM_OK)
+        log_info("kernel image: 0x%016lx, physical 0x%016lx", image, at.phys.addr);
+    log_info("page tables: %u levels, %lu tables, root %p", memory.features.levels,
+             memory.space.table_count, (void *)(uintptr_t)memory.space.root.addr);
+    log_info("CPU features: NX %d, 1 GiB pages %d, global pages %d, PAT %d, %u physical bits",
+             memory.features.nx, memory.features.gib_pages, memory.features.global_pages,
+             memory.features.pat, memory.features.phys_bits);
+    log_info("heap: 0x%016lx..0x%016lx, %lu bytes", heap, heap + memory.heap_range.size,
+             memory.heap_range.size);
+}
+
+bool memory_is_mapped(const void *start, uint64_t size)
+{
+    uint64_t at = loam_virt_of(start).addr;
+    struct loam_mapping run;
+    if (!loam_range_fits(at, size))
+        return false;
+    while (size != 0) {
+        if (loam_space_next(&memory.space, loam_virt_at(at), &run) != LOAM_OK ||
+            run.virt.start.addr > at)
+            return false;
+        const uint64_t shown = run.virt.size - (at - run.virt.start.addr);
+        if (shown >= size)
+            return true;
+        at += shown;
+        size -= shown;
+    }
+    return true;
+}
+
+struct memory_snapshot memory_snapshot_take(void)
+{
+    struct memory_snapshot now;
+    for (unsigned i = 0; i < LOAM_OWNERS; i++)
+        now.owner_bytes[i] = loam_usage_total(&memory.usage, (enum loam_owner)i);
+    /* Spare tables come and go as they are needed: they count as usable here. */
+    const uint64_t in_use = memory.space.table_count * LOAM_PAGE_SIZE;
+    now.owner_bytes[LOAM_OWNER_USABLE] += now.owner_bytes[LOAM_OWNER_PAGE_TABLES] - in_use;
+    now.owner_bytes[LOAM_OWNER_PAGE_TABLES] = in_use;
+    now.heap_used_bytes = memory.heap.used_bytes;
+    now.heap_used_count = memory.heap.used_count;
+    return now;
+}
+
+bool memory_snapshot_holds(const struct memory_snapshot *before, const char *after_what)
+{
+    const struct memory_snapshot now = memory_snapshot_take();
+    const char *broken = loam_audit(&memory);
+    bool holds = broken == NULL;
+    if (broken != NULL)
+        log_error("after %s: audit: %s", after_what, broken);
+    for (unsigned i = 0; i < LOAM_OWNERS; i++) {
+        if (now.owner_bytes[i] == before->owner_bytes[i])
+            continue;
+        log_error("after %s: %s has %lu bytes, had %lu", after_what,
+                  loam_owner_name((enum loam_owner)i), now.owner_bytes[i], before->owner_bytes[i]);
+        holds = false;
+    }
+    if (now.heap_used_bytes != before->heap_used_bytes ||
+        now.heap_used_count != before->heap_used_count) {
+        log_error("after %s: heap has %zu bytes in %zu blocks, had %zu in %zu", after_what,
+                  now.heap_used_bytes, now.heap_used_count, before->heap_used_bytes,
+                  before->heap_used_count);
+        holds = false;
+    }
+    return holds;
+}
