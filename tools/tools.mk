@@ -1,0 +1,22 @@
+# tools.mk - $(BUILD)/loam-sim: what Loam makes of a recorded memory map. A hosted
+# program on the simulated machine of the tests, with the same flags and sanitizers.
+SIM_OBJECTS := $(BUILD)/tools/loam_sim.o \
+  $(BUILD)/host/loam_all.o $(BUILD)/host/machine.o $(BUILD)/host/mapfile.o
+
+$(BUILD)/tools/loam_sim.o: tools/loam_sim.c
+	$(call say,CC,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(TEST_CFLAGS) $(ASAN) -c $< -o $@
+-include $(wildcard $(BUILD)/tools/*.d)
+
+# cmocka: the machine reports its misuse through it.
+$(BUILD)/loam-sim: $(SIM_OBJECTS)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(ASAN) $^ -lcmocka -lpthread -o $@
+
+TEST_BUILDS += $(BUILD)/loam-sim
+TEST_SUITES += --suite sim 'tests/sim_test.sh $(BUILD)/loam-sim'
+
+# The requests in the kernels as linked, by the bootloader's own rules.
+TEST_SUITES += $(foreach k,kernel embed,--suite requests/$(k) \
+  'LOAM_KERNEL_ELF=$(BUILD)/$(k).elf FILTER=*kernel* $(BUILD)/host/limine_protocol_test')
