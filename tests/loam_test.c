@@ -134,6 +134,39 @@ static void audit_notices_books_that_do_not_add_up(void **state)
     assert_null(loam_audit(&mm));
 }
 
+/* One wrong number in each layer: the audit names the layer, the digest differs. */
+static void audit_and_digest_reach_every_layer(void **state)
+{
+    (void)state;
+    small_machine(1);
+    assert_int_equal(loam_init(&mm, &boot, &refusal), LOAM_OK);
+    const struct {
+        uint64_t *number;
+        const char *layer;
+    } parts[] = {
+        { &mm.memmap.total_bytes[LOAM_MEM_USABLE], "memmap: " },
+        { &mm.early.taken_pages, "early: " },
+        { &mm.tables.frame_count, "stock: " },
+        { &mm.nodes.frame_count, "stock: " },
+        { &mm.usage.total_bytes[LOAM_OWNER_HEAP], "usage: " },
+        { &mm.space.table_count, "paging: " },
+        { &mm.heap.used_bytes, "freelist: " },
+    };
+    const uint64_t before = loam_digest(&mm);
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+        (*parts[i].number)++;
+        const char *broken = loam_audit(&mm);
+        assert_non_null(broken);
+        assert_memory_equal(broken, parts[i].layer, strlen(parts[i].layer));
+        assert_int_not_equal(loam_digest(&mm), before);
+        (*parts[i].number)--;
+        assert_null(loam_audit(&mm));
+        assert_int_equal(loam_digest(&mm), before);
+    }
+    mm.reclaimed = true;
+    assert_int_not_equal(loam_digest(&mm), before);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -141,6 +174,7 @@ int main(void)
         cmocka_unit_test(init_builds_the_direct_map_and_the_image),
         cmocka_unit_test(enter_moves_each_cpu_onto_the_tables),
         cmocka_unit_test(malloc_family_serves_from_the_heap),
+        cmocka_unit_test(audit_and_digest_reach_every_layer),
         cmocka_unit_test(audit_notices_books_that_do_not_add_up),
     };
     return RUN_TESTS(tests);
