@@ -31,23 +31,22 @@ else
 Q := @
 say = @printf '  %-7s %s\n' '$(1)' '$(2)'
 endif
-PARALLEL := +@$(MAKE) --no-print-directory -j$(JOBS)
+PARALLEL := +@$(MAKE) -s --no-print-directory -j$(JOBS)
 
 include tests/tests.mk
--include boot/boot.mk
--include kernel/kernel.mk
--include boot/iso.mk
--include tools/tools.mk
--include examples/embed.mk
+include boot/boot.mk
+include kernel/kernel.mk
+include boot/iso.mk
+include tools/tools.mk
+include examples/embed.mk
 include bench/figures.mk
-
-KERNEL := $(BUILD)/kernel.elf
 
 .PHONY: help
 help:
 	@echo 'make run      boot the reference kernel in QEMU: a shell at a terminal, else the demos'
 	@echo 'make test     build and run every test; ends with "N passed, N failed"'
 	@echo 'make lint     every static check; prints nothing when all is well'
+	@echo 'make loam-sim $(BUILD)/loam-sim, the doctor for recorded memory maps'
 	@echo 'make iso      $(BUILD)/loam.iso, for BIOS and UEFI machines'
 	@echo 'make clean    remove $(BUILD)/'
 	@echo
@@ -59,19 +58,23 @@ help:
 	@echo
 	@echo 'What a target needs and the system lacks is installed first (tools/deps.sh: apt-get).'
 	@echo
-	@echo 'CC=$(CC)            C compiler: gcc 12 or clang 14, or newer'
-	@echo 'BUILD=$(BUILD)       folder for everything built'
-	@echo 'MEM=$(MEM) SMP=$(SMP)    memory and CPUs of the machine that `make run` starts'
-	@echo 'QEMU_FLAGS=          further QEMU options, for example -accel kvm'
-	@echo 'LIMINE_DIR=          Limine binaries: `make iso` then uses them, `make test` boots the result'
-	@echo 'SECONDS=$(SECONDS)          time for each fuzz target, and for mutation-score'
-	@echo 'JOBS=$(JOBS)              programs built or run at the same time'
-	@echo 'V=1                  show commands'
+	@echo 'Variables, make NAME=VALUE:'
+	@echo 'CC          C compiler, gcc 12 or clang 14 or newer; now $(CC)'
+	@echo 'BUILD       folder for everything built; now $(BUILD)'
+	@echo 'MEM, SMP    memory and CPUs of the machine that `make run` starts; now $(MEM), $(SMP)'
+	@echo 'QEMU_FLAGS  further options for it, for example "-accel kvm"'
+	@echo 'LIMINE_DIR  Limine binaries: `make iso` uses them instead of GRUB, `make test` boots them too'
+	@echo 'SECONDS     time for each fuzz target, and for mutation-score; now $(SECONDS)'
+	@echo 'JOBS        programs built or run at the same time; now $(JOBS)'
+	@echo 'V=1         show commands'
 
 # ---- run ---------------------------------------------------------------------
 
+KERNEL := $(BUILD)/kernel.elf
+
 # The kernel ends QEMU through the debug-exit device, with status 33 when all is well.
-QEMU := qemu-system-x86_64 -M q35 -accel tcg -cpu max -m $(MEM) -smp $(SMP) -display none \
+QEMU := qemu-system-x86_64 -M q35 $(if $(findstring -accel,$(QEMU_FLAGS)),,-accel tcg) \
+  -cpu max -m $(MEM) -smp $(SMP) -display none \
   -net none -no-reboot -device isa-debug-exit,iobase=0xf4,iosize=4 \
   -kernel $(SHIM) -initrd $(KERNEL)
 

@@ -1,7 +1,7 @@
 #!/bin/sh
 # deps.sh - install the programs that a make target needs, once.
 #
-#     tools/deps.sh TARGET     TARGET: run iso test lint fuzz figures
+#     tools/deps.sh TARGET     TARGET: run iso sim test lint fuzz figures
 #
 # What is present is left alone: with everything there this prints nothing and
 # takes no time. Else the missing packages are installed through apt-get, with
@@ -85,6 +85,10 @@ need_compiler
 case ${1-} in
 run) need qemu-system-x86_64 qemu-system-x86 ;;
 iso) need_iso ;;
+sim)
+	need_header stdio.h libc6-dev
+	need_header cmocka.h libcmocka-dev
+	;;
 test) need_tests ;;
 figures)
 	need qemu-system-x86_64 qemu-system-x86
@@ -103,7 +107,7 @@ lint)
 	need nm binutils
 	;;
 *)
-	echo "usage: tools/deps.sh run|iso|test|lint|fuzz|figures" >&2
+	echo "usage: tools/deps.sh run|iso|sim|test|lint|fuzz|figures" >&2
 	exit 2
 	;;
 esac

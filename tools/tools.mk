@@ -14,6 +14,11 @@ $(BUILD)/loam-sim: $(SIM_OBJECTS)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(ASAN) $^ -lcmocka -lpthread -o $@
 
+.PHONY: loam-sim
+loam-sim:
+	@tools/deps.sh sim
+	$(PARALLEL) $(BUILD)/loam-sim
+
 TEST_BUILDS += $(BUILD)/loam-sim
 TEST_SUITES += --suite sim 'tests/sim_test.sh $(BUILD)/loam-sim'
 
