@@ -10,7 +10,7 @@
  */
 #include "fuzz.h"
 
-#include <loam/boot/hhdm.h>
+#include <loam/boot/adapter.h>
 #include <loam/usage.h>
 
 #include "machine.h"

@@ -5,7 +5,7 @@
 #include "harness.h"
 
 #include <loam/boot.h>
-#include <loam/boot/hhdm.h>
+#include <loam/boot/adapter.h>
 
 #define HALF_4 UINT64_C(0xffff800000000000)
 #define HALF_5 UINT64_C(0xff00000000000000)

@@ -9,7 +9,7 @@
 
 #include <string.h>
 
-#include <loam/boot/hhdm.h>
+#include <loam/boot/adapter.h>
 #include <loam/loam.h>
 
 #include "machine.h"

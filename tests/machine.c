@@ -11,7 +11,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include <loam/boot/hhdm.h>
+#include <loam/boot/adapter.h>
 #include <loam/x86.h>
 
 #include "harness.h"

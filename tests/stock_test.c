@@ -1,7 +1,7 @@
 /*
  * stock_test.c - the reserve of frames, on simulated RAM.
  */
-#include <loam/boot/hhdm.h>
+#include <loam/boot/adapter.h>
 #include <loam/stock.h>
 
 #include "harness.h"

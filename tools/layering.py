@@ -6,7 +6,7 @@ the public headers of that layer and of earlier ones; since a layer is only
 reached through its header, it then calls nothing below itself either. A private
 header (src/internal/) lies as low as what it includes. Outside src/ only public
 headers are included, but by tests, and only boot adapters and host programs may
-make a direct map (boot/hhdm.h).
+make a direct map (boot/adapter.h).
 """
 import pathlib
 import re
@@ -47,7 +47,7 @@ def rank_of(path):
 def complaint(path, target):
     """Why `path` must not include `target`, or None."""
     folder = path.parts[0]
-    if target.match("include/loam/boot/hhdm.h") and not path.match("include/loam/boot/*.h"):
+    if target.match("include/loam/boot/adapter.h") and not path.match("include/loam/boot/*.h"):
         return None if folder in HOST_FOLDERS else "only boot adapters make a direct map"
     if target.parts[0] == "src" and folder not in ("src", "tests") and path.name != "loam_all.c":
         return "not a public header"

@@ -201,7 +201,7 @@ static inline bool loam_virt_is_canonical(loam_virt v, unsigned levels)
 
 /*
  * The higher-half direct map: virtual = physical + offset for memory that the
- * bootloader promised to map. Only a boot adapter makes one (boot/hhdm.h); a
+ * bootloader promised to map. Only a boot adapter makes one (boot/adapter.h); a
  * zeroed or hand-made one fails loam_hhdm_is_genuine(), which every layer that
  * takes one requires.
  */

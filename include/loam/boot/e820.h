@@ -14,7 +14,7 @@
 #define LOAM_BOOT_E820_H
 
 #include "../loam.h"
-#include "hhdm.h"
+#include "adapter.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -97,26 +97,6 @@ LOAM_NODISCARD static inline enum loam_mem_type loam_e820_mem_type(uint32_t type
     }
 }
 
-LOAM_NODISCARD static inline enum loam_status loam_e820_refuse_(struct loam_refusal *refusal,
-                                                                enum loam_status status,
-                                                                const char *rule, uint64_t have,
-                                                                uint64_t need)
-{
-    if (refusal != NULL) {
-        refusal->rule = rule;
-        refusal->have = have;
-        refusal->need = need;
-    }
-    return status;
-}
-
-/* Not inlined: the return address lies in whatever code the adapter became part
- * of, and that is the code which is running. */
-__attribute__((noinline)) static loam_virt loam_boot_here_(void)
-{
-    return loam_virt_of(__builtin_return_address(0));
-}
-
 /* A struct loam_boot with everything but the memory map. */
 LOAM_NODISCARD static inline struct loam_boot loam_boot_of_mapped_(
     const struct loam_boot_storage *storage, const struct loam_boot_mapped *mapped)
@@ -175,18 +155,18 @@ LOAM_NODISCARD static inline enum loam_status loam_boot_e820(
     const size_t count = request->entry_count;
     const size_t room = storage->raw_max != 0 ? storage->raw_max - 1 : 0;
     if (request->entries == NULL || count == 0)
-        return loam_e820_refuse_(refusal, LOAM_INVALID, "e820: no memory map", count, 1);
+        return loam_boot_refuse_(refusal, LOAM_INVALID, "e820: no memory map", count, 1);
     if (stride != LOAM_E820_STRIDE && stride != LOAM_E820_STRIDE_EXTENDED)
-        return loam_e820_refuse_(refusal, LOAM_INVALID, "e820: entries are not 20 or 24 bytes each",
+        return loam_boot_refuse_(refusal, LOAM_INVALID, "e820: entries are not 20 or 24 bytes each",
                                  stride, LOAM_E820_STRIDE_EXTENDED);
     if (count > room)
-        return loam_e820_refuse_(refusal, LOAM_NO_SPACE,
+        return loam_boot_refuse_(refusal, LOAM_NO_SPACE,
                                  "e820: memory map has more entries than there is room for", count,
                                  room);
     const uint64_t from = (uint64_t)(uintptr_t)request->entries;
     const uint64_t to = (uint64_t)(uintptr_t)storage->raw;
     if (to - from < count * stride || from - to < storage->raw_max * sizeof *storage->raw)
-        return loam_e820_refuse_(refusal, LOAM_INVALID,
+        return loam_boot_refuse_(refusal, LOAM_INVALID,
                                  "e820: memory map lies in the storage it is copied to (address)",
                                  from, 0);
 

@@ -13,7 +13,7 @@
 #define LOAM_BOOT_LIMINE_H
 
 #include "../loam.h"
-#include "hhdm.h"
+#include "adapter.h"
 #include "limine_protocol.h"
 
 #ifdef __cplusplus
@@ -112,19 +112,6 @@ LOAM_NODISCARD static inline enum loam_mem_type loam_limine_mem_type(uint64_t ty
     }
 }
 
-LOAM_NODISCARD static inline enum loam_status loam_limine_refuse_(struct loam_refusal *refusal,
-                                                                  enum loam_status status,
-                                                                  const char *rule, uint64_t have,
-                                                                  uint64_t need)
-{
-    if (refusal != NULL) {
-        refusal->rule = rule;
-        refusal->have = have;
-        refusal->need = need;
-    }
-    return status;
-}
-
 /** CPUs of the machine, the boot CPU included; UINT32_MAX stands for more. */
 LOAM_NODISCARD static inline unsigned loam_limine_cpu_count(const struct loam_limine *limine)
 {
@@ -132,13 +119,6 @@ LOAM_NODISCARD static inline unsigned loam_limine_cpu_count(const struct loam_li
     if (mp == NULL)
         return 1;
     return mp->cpu_count < UINT32_MAX ? (unsigned)mp->cpu_count : UINT32_MAX;
-}
-
-/* Not inlined: the return address lies in whatever code the adapter became part
- * of, and that is the code which is running. */
-__attribute__((noinline)) static loam_virt loam_limine_here_(void)
-{
-    return loam_virt_of(__builtin_return_address(0));
 }
 
 /* Can everything be had, and does it fit? Nothing is written. */
@@ -150,41 +130,41 @@ LOAM_NODISCARD static inline enum loam_status loam_limine_check_(
     const struct loam_limine_memmap_response *memmap = limine->memmap.response;
     const struct loam_limine_framebuffer_response *fbs = limine->framebuffer.response;
     if (revision < LOAM_LIMINE_REVISION_MIN)
-        return loam_limine_refuse_(refusal, LOAM_UNSUPPORTED,
-                                   "limine: base revision 3 or newer is needed", revision,
-                                   LOAM_LIMINE_REVISION_MIN);
+        return loam_boot_refuse_(refusal, LOAM_UNSUPPORTED,
+                                 "limine: base revision 3 or newer is needed", revision,
+                                 LOAM_LIMINE_REVISION_MIN);
     if (revision > LOAM_LIMINE_REVISION_WANTED)
-        return loam_limine_refuse_(refusal, LOAM_UNSUPPORTED,
-                                   "limine: base revision is newer than any that Loam knows",
-                                   revision, LOAM_LIMINE_REVISION_WANTED);
+        return loam_boot_refuse_(refusal, LOAM_UNSUPPORTED,
+                                 "limine: base revision is newer than any that Loam knows",
+                                 revision, LOAM_LIMINE_REVISION_WANTED);
     if (limine->hhdm.response == NULL)
-        return loam_limine_refuse_(refusal, LOAM_NOT_FOUND, "limine: no HHDM response", 0, 0);
+        return loam_boot_refuse_(refusal, LOAM_NOT_FOUND, "limine: no HHDM response", 0, 0);
     if (memmap == NULL)
-        return loam_limine_refuse_(refusal, LOAM_NOT_FOUND, "limine: no memory map response", 0, 0);
+        return loam_boot_refuse_(refusal, LOAM_NOT_FOUND, "limine: no memory map response", 0, 0);
     if (memmap->entry_count == 0 || memmap->entries == NULL)
-        return loam_limine_refuse_(refusal, LOAM_INVALID, "limine: the memory map has no entry",
-                                   memmap->entry_count, 1);
+        return loam_boot_refuse_(refusal, LOAM_INVALID, "limine: the memory map has no entry",
+                                 memmap->entry_count, 1);
     if (limine->executable_address.response == NULL)
-        return loam_limine_refuse_(refusal, LOAM_NOT_FOUND,
-                                   "limine: no executable address response", 0, 0);
+        return loam_boot_refuse_(refusal, LOAM_NOT_FOUND, "limine: no executable address response",
+                                 0, 0);
 
     const uint64_t room = storage->raw_max != 0 ? storage->raw_max - 1 : 0;
     if (memmap->entry_count > room)
-        return loam_limine_refuse_(refusal, LOAM_NO_SPACE,
-                                   "limine: memory map has more entries than there is room for",
-                                   memmap->entry_count, room);
+        return loam_boot_refuse_(refusal, LOAM_NO_SPACE,
+                                 "limine: memory map has more entries than there is room for",
+                                 memmap->entry_count, room);
     if (fbs != NULL && fbs->framebuffer_count > room - memmap->entry_count)
-        return loam_limine_refuse_(refusal, LOAM_NO_SPACE,
-                                   "limine: more framebuffers than there is room for beside the "
-                                   "memory map",
-                                   fbs->framebuffer_count, room - memmap->entry_count);
+        return loam_boot_refuse_(refusal, LOAM_NO_SPACE,
+                                 "limine: more framebuffers than there is room for beside the "
+                                 "memory map",
+                                 fbs->framebuffer_count, room - memmap->entry_count);
     for (uint64_t i = 0; fbs != NULL && i < fbs->framebuffer_count; i++) {
         const struct loam_limine_framebuffer *fb = fbs->framebuffers[i];
         if (fb->height != 0 && fb->pitch > UINT64_MAX / fb->height)
-            return loam_limine_refuse_(refusal, LOAM_INVALID,
-                                       "limine: framebuffer is larger than the address space "
-                                       "(bytes per row, rows)",
-                                       fb->pitch, fb->height);
+            return loam_boot_refuse_(refusal, LOAM_INVALID,
+                                     "limine: framebuffer is larger than the address space "
+                                     "(bytes per row, rows)",
+                                     fb->pitch, fb->height);
     }
     return LOAM_OK;
 }
@@ -237,7 +217,7 @@ LOAM_NODISCARD static inline enum loam_status loam_boot_limine(
     boot->levels = paging != NULL && paging->mode == LOAM_LIMINE_PAGING_5_LEVEL ? 5 : 4;
     boot->image.phys_base = loam_phys_at(limine->executable_address.response->physical_base);
     boot->image.virt_base = loam_virt_at(limine->executable_address.response->virtual_base);
-    boot->code = loam_limine_here_();
+    boot->code = loam_boot_here_();
     boot->stack = loam_virt_of(__builtin_frame_address(0));
     boot->rsdp = loam_phys_none();
     if (rsdp != NULL)

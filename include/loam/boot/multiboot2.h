@@ -176,16 +176,16 @@ LOAM_NODISCARD static inline enum loam_status loam_mb2_tag_at_(const unsigned ch
                                                                struct loam_refusal *refusal)
 {
     if (at + sizeof *tag > total)
-        return loam_e820_refuse_(refusal, LOAM_INVALID,
+        return loam_boot_refuse_(refusal, LOAM_INVALID,
                                  "multiboot2: the information block has no end tag (bytes)", total,
                                  at + sizeof *tag);
     __builtin_memcpy(tag, info + at, sizeof *tag);
     if (tag->size > total - at)
-        return loam_e820_refuse_(refusal, LOAM_INVALID,
+        return loam_boot_refuse_(refusal, LOAM_INVALID,
                                  "multiboot2: tag runs past the information block (bytes)",
                                  tag->size, total - at);
     if (tag->size < loam_mb2_tag_bytes_(tag->type))
-        return loam_e820_refuse_(refusal, LOAM_INVALID,
+        return loam_boot_refuse_(refusal, LOAM_INVALID,
                                  "multiboot2: tag is smaller than its format (bytes)", tag->size,
                                  loam_mb2_tag_bytes_(tag->type));
     return LOAM_OK;
@@ -203,15 +203,15 @@ LOAM_NODISCARD static inline enum loam_status loam_mb2_check_memmap_(const unsig
     struct loam_mb2_memmap map;
     __builtin_memcpy(&map, at, sizeof map);
     if (map.tag.type == LOAM_MB2_TAG_EFI_MEMMAP && map.entry_version != LOAM_EFI_VERSION)
-        return loam_e820_refuse_(refusal, LOAM_INVALID,
+        return loam_boot_refuse_(refusal, LOAM_INVALID,
                                  "multiboot2: EFI memory map is of an unknown version",
                                  map.entry_version, LOAM_EFI_VERSION);
     if (map.entry_size < entry_bytes)
-        return loam_e820_refuse_(refusal, LOAM_INVALID,
+        return loam_boot_refuse_(refusal, LOAM_INVALID,
                                  "multiboot2: memory map entry is smaller than its format (bytes)",
                                  map.entry_size, entry_bytes);
     if ((map.tag.size - sizeof map) % map.entry_size != 0)
-        return loam_e820_refuse_(refusal, LOAM_INVALID,
+        return loam_boot_refuse_(refusal, LOAM_INVALID,
                                  "multiboot2: memory map is no whole number of entries (bytes)",
                                  map.tag.size - sizeof map, map.entry_size);
     return LOAM_OK;
@@ -245,7 +245,7 @@ LOAM_NODISCARD static inline enum loam_status loam_mb2_survey_tag_(const unsigne
     case LOAM_MB2_TAG_MODULE:
         __builtin_memcpy(&module, at, sizeof module);
         if (module.end < module.start)
-            return loam_e820_refuse_(refusal, LOAM_INVALID,
+            return loam_boot_refuse_(refusal, LOAM_INVALID,
                                      "multiboot2: module ends before it starts", module.end,
                                      module.start);
         survey->other_entries++;
@@ -388,25 +388,25 @@ LOAM_NODISCARD static inline enum loam_status loam_mb2_open_(const struct loam_m
     const uint64_t window =
         request->mapped.hhdm_bytes != 0 ? request->mapped.hhdm_bytes : UINT64_MAX;
     if (request->magic != LOAM_MB2_MAGIC)
-        return loam_e820_refuse_(refusal, LOAM_INVALID,
+        return loam_boot_refuse_(refusal, LOAM_INVALID,
                                  "multiboot2: the magic number is another protocol's",
                                  request->magic, LOAM_MB2_MAGIC);
     if (start == 0 || start % LOAM_MB2_ALIGN != 0)
-        return loam_e820_refuse_(refusal, LOAM_INVALID,
+        return loam_boot_refuse_(refusal, LOAM_INVALID,
                                  "multiboot2: no information block at this address", start, 0);
     if (start >= window || window - start < LOAM_MB2_BLOCK_BYTES)
-        return loam_e820_refuse_(refusal, LOAM_INVALID,
+        return loam_boot_refuse_(refusal, LOAM_INVALID,
                                  "multiboot2: the direct map does not show the information block",
                                  start, window);
     __builtin_memcpy(total,
                      loam_hhdm_pointer(loam_boot_hhdm(request->mapped.hhdm_offset), request->info),
                      sizeof *total);
     if (*total < LOAM_MB2_BLOCK_BYTES)
-        return loam_e820_refuse_(refusal, LOAM_INVALID,
+        return loam_boot_refuse_(refusal, LOAM_INVALID,
                                  "multiboot2: the information block is too small (bytes)", *total,
                                  LOAM_MB2_BLOCK_BYTES);
     if (window - start < *total)
-        return loam_e820_refuse_(refusal, LOAM_INVALID,
+        return loam_boot_refuse_(refusal, LOAM_INVALID,
                                  "multiboot2: the direct map does not show the information block",
                                  start + *total, window);
     return LOAM_OK;
@@ -446,15 +446,15 @@ LOAM_NODISCARD static inline enum loam_status loam_boot_multiboot2(
     if (st != LOAM_OK)
         return st;
     if (survey.services)
-        return loam_e820_refuse_(refusal, LOAM_UNSUPPORTED,
+        return loam_boot_refuse_(refusal, LOAM_UNSUPPORTED,
                                  "multiboot2: EFI boot services were not exited", 1, 0);
     const bool use_efi = survey.efi_entries != 0;
     if (!use_efi && survey.bios_entries == 0)
-        return loam_e820_refuse_(refusal, LOAM_NOT_FOUND, "multiboot2: no memory map", 0, 1);
+        return loam_boot_refuse_(refusal, LOAM_NOT_FOUND, "multiboot2: no memory map", 0, 1);
     const uint64_t count =
         survey.other_entries + (use_efi ? survey.efi_entries : survey.bios_entries);
     if (count >= storage->raw_max)
-        return loam_e820_refuse_(refusal, LOAM_NO_SPACE,
+        return loam_boot_refuse_(refusal, LOAM_NO_SPACE,
                                  "multiboot2: more memory map entries than there is room for",
                                  count, storage->raw_max != 0 ? storage->raw_max - 1 : 0);
 
