@@ -109,13 +109,17 @@ static void allocate(struct fuzz_input *input, struct world *world)
     const uint64_t kind = fuzz_take(input, 1);
     const struct loam_early_request request = {
         .page_count = kind < 250 ? fuzz_take(input, 1) % 32 : fuzz_take(input, 8),
-        .align_bytes = kind % 4 == 0 ? UINT64_C(1) << fuzz_take(input, 1) % 64 : 0,
+        .align_bytes = kind % 4 == 0    ? UINT64_C(1) << fuzz_take(input, 1) % 64
+                       : kind % 16 == 1 ? fuzz_take(input, 2)
+                                        : 0,
         .limit = kind % 8 == 1 ? fuzz_take(input, 3) % (PAGES * LOAM_PAGE_SIZE + 1) : 0,
     };
     const uint64_t align =
         request.align_bytes > LOAM_PAGE_SIZE ? request.align_bytes : LOAM_PAGE_SIZE;
+    const bool is_valid = request.align_bytes == 0 || loam_is_power_of_two(request.align_bytes);
     const uint64_t limit = request.limit != 0 ? request.limit : UINT64_MAX;
-    const uint64_t expected = place_by_rule(world, request.page_count, align, limit);
+    const uint64_t expected =
+        is_valid ? place_by_rule(world, request.page_count, align, limit) : UINT64_MAX;
     const bool has_records = world->early.record_count < world->early.record_max;
     const uint64_t digest = loam_early_digest(&world->early);
     const loam_phys start = loam_early_alloc(&world->early, &request);

@@ -113,6 +113,7 @@ static void compare_all(struct world *world)
     FUZZ_CHECK(mapped == expected);
 }
 
+/* A cell and its neighbours, first and last byte. */
 static void compare_near(const struct window *window, unsigned cell)
 {
     for (unsigned i = cell == 0 ? 0 : cell - 1; i <= cell + 1 && i < window->cells; i++) {
@@ -205,7 +206,9 @@ static void step(struct fuzz_input *input, struct world *world)
     const uint64_t digest = loam_space_digest(&world->space);
     const uint64_t stock_digest = loam_stock_digest(&world->stock);
 
-    compare_near(window, start); /* the processor remembers what is about to change */
+    /* The processor remembers what is about to change. */
+    compare_near(window, start);
+    compare_near(window, (start + end) / 2);
     compare_near(window, end - 1);
     const enum loam_status st = call(&world->space, what, virt, phys, attr);
     FUZZ_CHECK(st == expected || (st == LOAM_NO_MEMORY && expected == LOAM_OK));
@@ -216,7 +219,36 @@ static void step(struct fuzz_input *input, struct world *world)
         FUZZ_CHECK(loam_stock_digest(&world->stock) == stock_digest);
     }
     compare_near(window, start);
+    compare_near(window, (start + end) / 2);
     compare_near(window, end - 1);
+}
+
+/* May a call be asked for the range? */
+static bool range_is_valid(const struct world *world, uint64_t start, uint64_t size)
+{
+    const unsigned top = 9 * world->space.features.levels + 11; /* bit that others copy */
+    const uint64_t last = start + size - 1;
+    const uint64_t lower_end = UINT64_C(1) << top;
+    if (start % LOAM_PAGE_SIZE != 0 || size % LOAM_PAGE_SIZE != 0 || size == 0 || last < start)
+        return false;
+    return last < lower_end || start >= 0 - lower_end;
+}
+
+/* Any two numbers as a range: most are refused, by all. */
+static void step_wildly(struct fuzz_input *input, struct world *world)
+{
+    const uint64_t kind = fuzz_take(input, 1);
+    const uint64_t mask = kind % 4 == 0 ? UINT64_MAX : ~(LOAM_PAGE_SIZE - 1);
+    const uint64_t start = fuzz_take(input, 8) & mask;
+    const uint64_t size = fuzz_take(input, kind % 2 == 0 ? 8 : 3) & mask;
+    const struct loam_virt_range virt = loam_virt_range_of(loam_virt_at(start), size);
+    const struct loam_attr attr = { LOAM_PROT_READ, LOAM_CACHE_WB };
+    const uint64_t digest = loam_space_digest(&world->space);
+    if (range_is_valid(world, start, size))
+        return;
+    for (unsigned what = MAP; what <= PROTECT; what++)
+        FUZZ_CHECK(call(&world->space, what, virt, 0, attr) == LOAM_INVALID);
+    FUZZ_CHECK(loam_space_digest(&world->space) == digest);
 }
 
 static void begin(struct world *world, unsigned levels)
@@ -250,7 +282,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct fuzz_input input = { data, size };
     begin(&world, fuzz_take(&input, 1) % 2 == 0 ? 4 : 5);
     while (input.left > 0) {
-        step(&input, &world);
+        if (*input.data == 0xff)
+            step_wildly(&input, &world);
+        else
+            step(&input, &world);
         fuzz_check_sound(loam_space_audit(&world.space));
         fuzz_check_sound(loam_stock_audit(&world.stock));
         FUZZ_CHECK(world.stock.out_count == world.space.table_count);
