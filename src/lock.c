@@ -1,9 +1,9 @@
 /*
  * lock.c - see lock.h.
  *
- * Acquire/release pairs: spinlock exchange(acquire) with store(release) of held;
- * ticketlock load(acquire) of owner with store(release) of owner. The holder
- * word is only a diagnosis: relaxed.
+ * Acquire/release pairs: spinlock exchange(acquire) or compare-exchange(acquire)
+ * with store(release) of held; ticketlock load(acquire) of owner with
+ * store(release) of owner. The holder word is only a diagnosis: relaxed.
  */
 #include <loam/lock.h>
 
@@ -32,9 +32,31 @@ bool loam_spinlock_try(struct loam_spinlock *lock) LOAM_UNCHECKED
 
 void loam_spinlock_release(struct loam_spinlock *lock) LOAM_UNCHECKED
 {
-    LOCK_CHECK(atomic_load_explicit(&lock->held, memory_order_relaxed) == 1,
+    LOCK_CHECK(atomic_load_explicit(&lock->held, memory_order_relaxed) != 0,
                "lock: release of a lock that is not held", lock);
     atomic_store_explicit(&lock->held, 0, memory_order_release);
+}
+
+loam_irq_state loam_spinlock_acquire_irq(struct loam_spinlock *lock) LOAM_UNCHECKED
+{
+    for (;;) {
+        const loam_irq_state state = loam_x86_irq_save();
+        const uint32_t self = loam_port_cpu() + 2; /* again each time: the caller may migrate */
+        uint32_t held = 0;
+        if (atomic_compare_exchange_strong_explicit(&lock->held, &held, self, memory_order_acquire,
+                                                    memory_order_relaxed))
+            return state;
+        LOCK_CHECK(held != self, "lock: acquired twice by one CPU", lock);
+        loam_x86_irq_restore(state);
+        while (atomic_load_explicit(&lock->held, memory_order_relaxed) != 0)
+            loam_x86_pause();
+    }
+}
+
+void loam_spinlock_release_irq(struct loam_spinlock *lock, loam_irq_state state) LOAM_UNCHECKED
+{
+    loam_spinlock_release(lock);
+    loam_x86_irq_restore(state);
 }
 
 void loam_ticketlock_acquire(struct loam_ticketlock *lock) LOAM_UNCHECKED

@@ -9,6 +9,7 @@
 #include <sched.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <loam/lock.h>
 #include <loam/x86.h>
@@ -138,6 +139,80 @@ static void ticketlock_irq_lets_one_in_at_a_time(void **state)
     assert_int_equal(counter, THREADS * (ROUNDS / 10));
 }
 
+static void *count_under_irq_spinlock(void *cpu)
+{
+    machine_set_cpu((unsigned)(uintptr_t)cpu);
+    for (unsigned i = 0; i < ROUNDS / 4; i++) {
+        const loam_irq_state irq = loam_spinlock_acquire_irq(&spin);
+        counter++;
+        loam_spinlock_release_irq(&spin, irq);
+    }
+    return NULL;
+}
+
+static void spinlock_irq_lets_one_in_at_a_time(void **state)
+{
+    (void)state;
+    setup();
+    run_threads(count_under_irq_spinlock);
+    assert_int_equal(counter, THREADS * (ROUNDS / 4));
+}
+
+/* Some with interrupts off, some not: the kinds of holder keep each other out. */
+static void *count_under_either(void *cpu)
+{
+    return (uintptr_t)cpu % 2 == 0 ? count_under_irq_spinlock(cpu) : count_under_spinlock(cpu);
+}
+
+static void spinlock_irq_and_plain_exclude_each_other(void **state)
+{
+    (void)state;
+    setup();
+    run_threads(count_under_either);
+    assert_int_equal(counter, THREADS / 2 * (ROUNDS + ROUNDS / 4));
+}
+
+/*
+ *   holder  | acquire ........................ | release
+ *   waiter       cli, held: sti, wait ...........| cli, taken ... | sti
+ *
+ * Whether the waiter comes in time is up to the host: it is tried until it does.
+ * Both are CPU 0: a plain holder is no CPU's.
+ */
+static atomic_bool waiter_is_there;
+
+static void *wait_for_spinlock(void *cpu)
+{
+    machine_set_cpu((unsigned)(uintptr_t)cpu);
+    atomic_store(&waiter_is_there, true);
+    loam_spinlock_release_irq(&spin, loam_spinlock_acquire_irq(&spin));
+    return NULL;
+}
+
+static void spinlock_irq_waits_with_interrupts_as_they_were(void **state)
+{
+    const char *log = "";
+
+    (void)state;
+    for (useconds_t patience = 1000; patience < 200000; patience *= 2) {
+        pthread_t waiter;
+        setup();
+        loam_spinlock_acquire(&spin);
+        atomic_store(&waiter_is_there, false);
+        machine_log_start();
+        assert_int_equal(pthread_create(&waiter, NULL, wait_for_spinlock, NULL), 0);
+        while (!atomic_load(&waiter_is_there))
+            sched_yield();
+        usleep(patience);
+        loam_spinlock_release(&spin);
+        assert_int_equal(pthread_join(waiter, NULL), 0);
+        log = machine_log();
+        if (strcmp(log, "cli sti") != 0)
+            break;
+    }
+    assert_string_equal(log, "cli sti cli sti");
+}
+
 static void try_fails_while_held_and_works_after(void **state)
 {
     (void)state;
@@ -192,6 +267,8 @@ static void ticketlock_serves_in_order_of_arrival(void **state)
         while (atomic_load(&ticket.next) != i + 2) /* ours, and those queued up to i */
             sched_yield();
     }
+    usleep(1000);
+    assert_int_equal(counter, 0); /* they wait */
     loam_ticketlock_release(&ticket);
     for (unsigned i = 0; i < THREADS; i++)
         assert_int_equal(pthread_join(thread[i], NULL), 0);
@@ -226,6 +303,23 @@ static void irq_pair_restores_the_interrupt_state_it_found(void **state)
     assert_int_equal(interrupts(), RFLAGS_IF);
 }
 
+static void irq_pair_of_spinlocks_restores_the_interrupt_state_it_found(void **state)
+{
+    (void)state;
+    setup();
+    loam_x86_irq_restore(RFLAGS_IF);
+    const loam_irq_state on = loam_spinlock_acquire_irq(&spin);
+    assert_int_equal(interrupts(), 0);
+    assert_false(loam_spinlock_try(&spin));
+    struct loam_spinlock inner = { 0 };
+    const loam_irq_state off = loam_spinlock_acquire_irq(&inner);
+    loam_spinlock_release_irq(&inner, off);
+    assert_true(loam_spinlock_try(&inner));
+    assert_int_equal(interrupts(), 0);
+    loam_spinlock_release_irq(&spin, on);
+    assert_int_equal(interrupts(), RFLAGS_IF);
+}
+
 static void release_of_a_free_lock_panics(void **state)
 {
     (void)state;
@@ -243,6 +337,12 @@ static void second_irq_acquire_by_one_cpu_panics(void **state)
                  loam_ticketlock_release_irq(&ticket, loam_ticketlock_acquire_irq(&ticket)));
     assert_int_equal(panic_trap.seen.subject, (uintptr_t)&ticket);
     loam_ticketlock_release_irq(&ticket, irq);
+
+    const loam_irq_state spinning = loam_spinlock_acquire_irq(&spin);
+    EXPECT_PANIC("lock: acquired twice by one CPU",
+                 loam_spinlock_release_irq(&spin, loam_spinlock_acquire_irq(&spin)));
+    assert_int_equal(panic_trap.seen.subject, (uintptr_t)&spin);
+    loam_spinlock_release_irq(&spin, spinning);
 }
 
 int main(void)
@@ -253,10 +353,14 @@ int main(void)
         cmocka_unit_test(ticketlock_lets_one_in_at_a_time),
         cmocka_unit_test(ticketlock_try_lets_one_in_at_a_time),
         cmocka_unit_test(ticketlock_irq_lets_one_in_at_a_time),
+        cmocka_unit_test(spinlock_irq_lets_one_in_at_a_time),
+        cmocka_unit_test(spinlock_irq_and_plain_exclude_each_other),
+        cmocka_unit_test(spinlock_irq_waits_with_interrupts_as_they_were),
         cmocka_unit_test(try_fails_while_held_and_works_after),
         cmocka_unit_test(ticketlock_survives_the_wrap_of_its_counters),
         cmocka_unit_test(ticketlock_serves_in_order_of_arrival),
         cmocka_unit_test(irq_pair_restores_the_interrupt_state_it_found),
+        cmocka_unit_test(irq_pair_of_spinlocks_restores_the_interrupt_state_it_found),
         cmocka_unit_test(release_of_a_free_lock_panics),
         cmocka_unit_test(second_irq_acquire_by_one_cpu_panics),
     };

@@ -40,7 +40,7 @@ extern "C" {
 
 /* All locks start as zeroes: unlocked. */
 struct LOAM_CAPABILITY("mutex") loam_spinlock {
-    LOAM_ATOMIC(uint32_t) held; /* 0 or 1 */
+    LOAM_ATOMIC(uint32_t) held; /* 0; 1; or CPU + 2 while held by an _irq pair */
 };
 
 struct LOAM_CAPABILITY("mutex") loam_ticketlock {
@@ -59,6 +59,20 @@ LOAM_NODISCARD bool loam_spinlock_try(struct loam_spinlock *lock) LOAM_TRIES(*lo
 /** Give the lock back; the caller holds it. */
 void loam_spinlock_release(struct loam_spinlock *lock) LOAM_RELEASES(*lock);
 
+/**
+ * Take the lock with interrupts off on this CPU. While another CPU holds it,
+ * interrupts are as the caller had them: a long wait delays no handler.
+ *
+ * @return state for loam_spinlock_release_irq()
+ *
+ * Context: any but NMI, any interrupt state. Calls loam_port_cpu().
+ */
+LOAM_NODISCARD loam_irq_state loam_spinlock_acquire_irq(struct loam_spinlock *lock)
+    LOAM_ACQUIRES(*lock);
+/** Give the lock back, then restore the caller's interrupt state. */
+void loam_spinlock_release_irq(struct loam_spinlock *lock, loam_irq_state state)
+    LOAM_RELEASES(*lock);
+
 /** Take the lock in order of arrival. Any context but NMI. */
 void loam_ticketlock_acquire(struct loam_ticketlock *lock) LOAM_ACQUIRES(*lock);
 /** Take the lock if it is free now. @return true: taken */
@@ -67,7 +81,8 @@ LOAM_NODISCARD bool loam_ticketlock_try(struct loam_ticketlock *lock) LOAM_TRIES
 void loam_ticketlock_release(struct loam_ticketlock *lock) LOAM_RELEASES(*lock);
 
 /**
- * Take the lock with interrupts off on this CPU.
+ * Take the lock with interrupts off on this CPU, while waiting for it too: a
+ * ticket, once drawn, must be there when it is called.
  *
  * @return state for loam_ticketlock_release_irq()
  *

@@ -89,6 +89,16 @@ struct loam_refusal {
     uint64_t need;    /* what would have been right; 0 when there is no such number */
 };
 
+/* The size of a block, when its owner does not say. */
+#define LOAM_SIZE_UNKNOWN SIZE_MAX
+
+/* How a block of a heap is to change. */
+struct loam_resize {
+    size_t old_bytes;  /* what was last asked for, or LOAM_SIZE_UNKNOWN */
+    size_t size_bytes; /* new size; 0 keeps a block of size 0 */
+    size_t align;      /* power of two that the result is aligned to */
+};
+
 static inline loam_phys loam_phys_at(uint64_t addr)
 {
     loam_phys p = { addr };
