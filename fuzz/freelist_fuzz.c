@@ -1,18 +1,21 @@
 /*
- * freelist_fuzz.c - any sequence of calls on a heap. Every live block is filled
- * with bytes of its own and looked at before it goes: blocks that overlap, or a
- * header in a block, show. Sound after every call; one free block in the end.
+ * freelist_fuzz.c - any sequence of calls on a heap, on blocks with header and
+ * without. Every live block is filled with bytes of its own and looked at before it
+ * goes: blocks that overlap, or a header in a block, show. Sound after every call;
+ * one free block in the end.
  */
 #include "fuzz.h"
 
 #include <loam/freelist.h>
 
 #define BLOCKS     32u
-#define SPAN_BYTES 16384u
+#define SPAN_SMALL 16384u
+#define SPAN_QUICK 262144u /* blocks wait in it */
 
 struct block {
     unsigned char *start; /* NULL: none */
     size_t size_bytes;
+    bool has_header;
     unsigned char fill;
 };
 
@@ -34,9 +37,12 @@ static void set_block(struct world *world, struct block *block, void *start, siz
     block->start = start;
     block->size_bytes = size_bytes;
     block->fill = world->next_fill++;
-    FUZZ_CHECK((uintptr_t)start % LOAM_FREELIST_ALIGN == 0);
-    FUZZ_CHECK(loam_freelist_usable(&world->heap, start) >= size_bytes);
+    FUZZ_CHECK(loam_freelist_owns(&world->heap, start));
     FUZZ_CHECK(size_bytes <= (size_t)(end - block->start));
+    if (block->has_header) {
+        FUZZ_CHECK((uintptr_t)start % LOAM_FREELIST_ALIGN == 0);
+        FUZZ_CHECK(loam_freelist_usable(&world->heap, start) == size_bytes);
+    }
     memset(start, block->fill, size_bytes);
 }
 
@@ -45,12 +51,15 @@ static void allocate(struct world *world, struct block *block, size_t size_bytes
     const uint64_t before = loam_freelist_digest(&world->heap);
     struct loam_freelist_stats stats;
     loam_freelist_measure(&world->heap, &stats);
-    void *start = loam_freelist_alloc(&world->heap, size_bytes, align);
+    void *start = block->has_header ? loam_freelist_alloc(&world->heap, size_bytes, align)
+                                    : loam_freelist_take(&world->heap, size_bytes, align);
+    const size_t largest = block->has_header ? stats.largest_free_bytes : stats.largest_take_bytes;
+    const size_t align_free = block->has_header ? LOAM_FREELIST_ALIGN : LOAM_FREELIST_GRANULE;
     if (start == NULL) {
         FUZZ_CHECK(loam_freelist_digest(&world->heap) == before);
         /* Refused although it would fit: only because of its alignment. */
-        FUZZ_CHECK(align > LOAM_FREELIST_ALIGN || !loam_is_power_of_two(align) ||
-                   stats.free_count == 0 || size_bytes > stats.largest_free_bytes);
+        FUZZ_CHECK(align > align_free || !loam_is_power_of_two(align) || size_bytes > largest ||
+                   largest == 0);
         return;
     }
     FUZZ_CHECK((uintptr_t)start % align == 0);
@@ -60,23 +69,29 @@ static void allocate(struct world *world, struct block *block, size_t size_bytes
 static void release(struct world *world, struct block *block, bool sized)
 {
     check_fill(block, block->size_bytes);
-    if (sized)
+    if (!block->has_header)
+        loam_freelist_give(&world->heap, block->start, block->size_bytes);
+    else if (sized)
         loam_freelist_free_sized(&world->heap, block->start, block->size_bytes);
     else
         loam_freelist_free(&world->heap, block->start);
     block->start = NULL;
 }
 
-static void resize(struct world *world, struct block *block, size_t size_bytes)
+static void resize(struct world *world, struct block *block, size_t size_bytes, size_t align)
 {
+    const struct loam_resize request = { block->size_bytes, size_bytes, align };
     const uint64_t before = loam_freelist_digest(&world->heap);
-    void *start = loam_freelist_realloc(&world->heap, block->start, size_bytes);
+    void *start = block->has_header
+                      ? loam_freelist_realloc(&world->heap, block->start, size_bytes, align)
+                      : loam_freelist_resize(&world->heap, block->start, &request);
     if (start == NULL) {
         FUZZ_CHECK(loam_freelist_digest(&world->heap) == before);
         if (block->start != NULL)
             check_fill(block, block->size_bytes);
         return;
     }
+    FUZZ_CHECK((uintptr_t)start % align == 0);
     if (block->start != NULL) {
         block->start = start;
         check_fill(block, size_bytes < block->size_bytes ? size_bytes : block->size_bytes);
@@ -97,11 +112,13 @@ static void step(struct fuzz_input *input, struct world *world)
 {
     const uint64_t what = fuzz_take(input, 1);
     struct block *block = &world->block[what / 8];
+    if (block->start == NULL)
+        block->has_header = block < &world->block[BLOCKS / 3];
     switch (what % 8) {
     case 0:
     case 1:
         if (block->start == NULL)
-            allocate(world, block, take_size(input), LOAM_FREELIST_ALIGN);
+            allocate(world, block, take_size(input), LOAM_FREELIST_GRANULE);
         break;
     case 2:
         if (block->start == NULL) {
@@ -112,14 +129,18 @@ static void step(struct fuzz_input *input, struct world *world)
     case 3:
         if (block->start == NULL)
             allocate(world, block, take_size(input), fuzz_take(input, 1) | 3);
+        else
+            resize(world, block, take_size(input), (size_t)1 << fuzz_take(input, 1) % 64);
         break;
     case 4:
     case 5:
         if (block->start != NULL)
             release(world, block, what % 8 == 4);
+        else if (what % 32 == 5)
+            loam_freelist_settle(&world->heap);
         break;
     default:
-        resize(world, block, take_size(input));
+        resize(world, block, take_size(input), LOAM_FREELIST_GRANULE);
         break;
     }
     fuzz_check_sound(loam_freelist_audit(&world->heap));
@@ -132,8 +153,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct loam_freelist_stats stats;
     memset(&world, 0, sizeof world);
 
-    const size_t span_bytes = LOAM_FREELIST_MIN + fuzz_take(&input, 2) % SPAN_BYTES;
-    const size_t offset = fuzz_take(&input, 1) % 32;
+    size_t span_bytes = LOAM_FREELIST_MIN + fuzz_take(&input, 2) % SPAN_SMALL;
+    const uint64_t where = fuzz_take(&input, 1);
+    const size_t offset = where % 32;
+    if (where >= 128)
+        span_bytes += SPAN_QUICK;
     unsigned char *span = malloc(offset + span_bytes); /* exactly: the sanitizer watches */
     FUZZ_CHECK(span != NULL);
     if (loam_freelist_init(&world.heap, span + offset, span_bytes) != LOAM_OK) {
@@ -148,10 +172,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         if (world.block[i].start != NULL)
             release(&world, &world.block[i], true);
     }
+    loam_freelist_settle(&world.heap);
     fuzz_check_sound(loam_freelist_audit(&world.heap));
     loam_freelist_measure(&world.heap, &stats);
     FUZZ_CHECK(stats.free_count == 1 && stats.used_bytes == 0 && stats.used_count == 0);
-    FUZZ_CHECK(stats.span_bytes == empty);
+    FUZZ_CHECK(stats.span_bytes == empty && stats.largest_take_bytes == empty);
     free(span);
     return 0;
 }

@@ -275,7 +275,7 @@ void *loam_realloc(struct loam *mm, void *block, size_t size_bytes)
     if (!loam_once_is_ready(&mm->once))
         return NULL;
     const loam_irq_state irq = loam_ticketlock_acquire_irq(&mm->heap_lock);
-    void *moved = loam_freelist_realloc(&mm->heap, block, size_bytes);
+    void *moved = loam_freelist_realloc(&mm->heap, block, size_bytes, LOAM_FREELIST_ALIGN);
     loam_ticketlock_release_irq(&mm->heap_lock, irq);
     return moved;
 }

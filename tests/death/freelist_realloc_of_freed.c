@@ -10,5 +10,5 @@ int main(void)
         return 1;
     void *const block = loam_freelist_alloc(&heap, 32, 16);
     loam_freelist_free(&heap, block);
-    return loam_freelist_realloc(&heap, block, 64) != NULL;
+    return loam_freelist_realloc(&heap, block, 64, 16) != NULL;
 }

@@ -1,4 +1,4 @@
-/* dies: freelist: header is damaged */
+/* dies: freelist: free block is damaged */
 #include <loam/freelist.h>
 
 static _Alignas(16) unsigned char span[4096];

@@ -1,0 +1,16 @@
+/* dies: freelist: block has a header */
+#include <loam/freelist.h>
+
+static _Alignas(16) unsigned char span[4096];
+
+int main(void)
+{
+    struct loam_freelist heap;
+    if (loam_freelist_init(&heap, span, sizeof span) != LOAM_OK)
+        return 1;
+    if (loam_freelist_take(&heap, 64, 8) == NULL)
+        return 1;
+    void *const block = loam_freelist_alloc(&heap, 64, 16);
+    loam_freelist_give(&heap, block, 64);
+    return 0;
+}
