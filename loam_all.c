@@ -2,6 +2,8 @@
  * loam_all.c - the whole library as one translation unit; the only list of
  * sources. Compile this one file, or each of these by itself.
  */
+#include "src/arena.c"
+#include "src/arena_span.c"
 #include "src/books.c"
 #include "src/boot.c"
 #include "src/cpu.c"

@@ -4,9 +4,10 @@
 The order below is the library's. A header or source of one layer may include
 the public headers of that layer and of earlier ones; since a layer is only
 reached through its header, it then calls nothing below itself either. A private
-header (src/internal/) lies as low as what it includes. Outside src/ only public
-headers are included, but by tests, and only boot adapters and host programs may
-make a direct map (boot/adapter.h).
+header (src/internal/) lies as low as what it includes. A source named after a
+layer and more (arena_span.c) is that layer's. Outside src/ only public headers
+are included, but by tests, and only boot adapters and host programs may make a
+direct map (boot/adapter.h).
 """
 import pathlib
 import re
@@ -14,7 +15,7 @@ import sys
 
 # Those with a slash between them lie side by side.
 LAYERS = ("config types/port x86 lock once memmap early stock usage cpu paging directmap "
-          "freelist boot books/loam").split()
+          "freelist bump arena block allocator debug locked boot books/loam").split()
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer.split("/")}
 HOST_FOLDERS = ("tests", "fuzz", "tools", "bench")
 INCLUDE = re.compile(r'\s*#\s*include\s+([<"])([^>"]+)[>"]')
@@ -41,7 +42,7 @@ def rank_of(path):
     private = pathlib.Path("src/internal") / (path.stem + ".h")
     if path.stem not in RANK and private.exists():
         return rank_of(private)
-    return RANK.get(path.stem)
+    return RANK.get(path.stem, RANK.get(path.stem.split("_")[0]))
 
 
 def complaint(path, target):
