@@ -6,6 +6,7 @@
 #include "src/arena_span.c"
 #include "src/books.c"
 #include "src/boot.c"
+#include "src/bump.c"
 #include "src/cpu.c"
 #include "src/directmap.c"
 #include "src/early.c"
