@@ -4,6 +4,7 @@
  */
 #include "src/arena.c"
 #include "src/arena_span.c"
+#include "src/block.c"
 #include "src/books.c"
 #include "src/boot.c"
 #include "src/bump.c"

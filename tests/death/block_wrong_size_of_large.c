@@ -1,0 +1,17 @@
+/* dies: block: wrong size */
+#include <loam/block.h>
+
+static _Alignas(16) unsigned char span[4 * LOAM_BLOCK_CHUNK_BYTES];
+
+int main(void)
+{
+    struct loam_freelist list;
+    if (loam_freelist_init(&list, span, sizeof span) != LOAM_OK)
+        return 1;
+    const struct loam_block_fallback fallback = { &list, NULL };
+    struct loam_block heap;
+    if (loam_block_init(&heap, &fallback) != LOAM_OK)
+        return 1;
+    loam_block_free_sized(&heap, loam_block_alloc(&heap, 5000, 8), 5001);
+    return 0;
+}
