@@ -62,6 +62,7 @@ help:
 	@echo 'CC          C compiler, gcc 12 or clang 14 or newer; now $(CC)'
 	@echo 'BUILD       folder for everything built; now $(BUILD)'
 	@echo 'MEM, SMP    memory and CPUs of the machine that `make run` starts; now $(MEM), $(SMP)'
+	@echo 'HEAP        the kernel'"'"'s heap: bump, freelist, block or arena; now $(or $(HEAP),arena)'
 	@echo 'QEMU_FLAGS  further options for it, for example "-accel kvm"'
 	@echo 'LIMINE_DIR  Limine binaries: `make iso` uses them instead of GRUB, `make test` boots them too'
 	@echo 'SECONDS     time for each fuzz target, and for mutation-score; now $(SECONDS)'

@@ -55,6 +55,10 @@ static void take_machine(struct fuzz_input *input)
     if (kind % 3 != 0)
         add_image(fuzz_take(input, 2) << 12);
     boot.heap_bytes = kind < 64 ? fuzz_take(input, 4) : 0;
+    const uint64_t heap = fuzz_take(input, 1); /* some kinds and locks are unknown */
+    boot.heap_kind = (enum loam_allocator_kind)(heap % 8);
+    boot.heap_lock = (enum loam_locked_kind)(heap / 16 == 15 ? 4 : heap / 16 % 2);
+    boot.heap_debug = heap / 8 % 2 == 1;
     if (kind >= 192)
         boot.stack = loam_hhdm_virt(boot.hhdm, loam_phys_at(fuzz_take(input, 4)));
 }
@@ -168,7 +172,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     give_all_back(&input, &world);
     fuzz_check_sound(loam_audit(&mm));
     FUZZ_CHECK(loam_usage_total(&mm.usage, LOAM_OWNER_KERNEL) == 0);
-    FUZZ_CHECK(mm.heap.used_count == 0);
+    struct loam_locked_stats heap;
+    if (mm.heap.options.debug)
+        loam_debug_flush(&mm.heap.debug);
+    loam_locked_measure(&mm.heap, &heap);
+    FUZZ_CHECK(heap.heap.used_count == 0 && heap.heap.used_bytes == 0);
     /* Spare frames may have been added to the stocks, which also keep some. */
     FUZZ_CHECK(loam_usage_total(&mm.usage, LOAM_OWNER_USABLE) + (UINT64_C(1) << 20) >= usable);
     return 0;

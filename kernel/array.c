@@ -3,10 +3,10 @@
  */
 #include "array.h"
 
-#include "malloc.h"
 #include "text.h"
 
 #define FIRST_ROOM 4u
+#define ITEM_ALIGN 16u
 
 bool array_append(struct array *array, const void *items, size_t count)
 {
@@ -19,7 +19,8 @@ bool array_append(struct array *array, const void *items, size_t count)
             room = need;
         if (__builtin_mul_overflow(room, array->item_bytes, &bytes))
             return false;
-        void *moved = realloc(array->items, bytes);
+        const struct loam_resize resize = { array->room * array->item_bytes, bytes, ITEM_ALIGN };
+        void *moved = loam_locked_realloc(array->heap, array->items, &resize);
         if (moved == NULL)
             return false;
         array->items = moved;
@@ -33,6 +34,6 @@ bool array_append(struct array *array, const void *items, size_t count)
 
 void array_free(struct array *array)
 {
-    free(array->items);
-    *array = (struct array){ .item_bytes = array->item_bytes };
+    loam_locked_free_sized(array->heap, array->items, array->room * array->item_bytes);
+    *array = (struct array){ .heap = array->heap, .item_bytes = array->item_bytes };
 }

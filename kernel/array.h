@@ -1,5 +1,5 @@
 /*
- * array.h - a growable array on the heap.
+ * array.h - a growable array on a heap.
  *
  * Growth doubles the room, so n appends move each item twice on average.
  */
@@ -9,8 +9,11 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Start as { .item_bytes = ... }: empty. */
+#include <loam/locked.h>
+
+/* Start as { .item_bytes = ..., .heap = ... }: empty. */
 struct array {
+    struct loam_locked *heap; /* borrowed */
     void *items;
     size_t count, room; /* items */
     size_t item_bytes;

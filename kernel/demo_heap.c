@@ -1,15 +1,17 @@
 /*
  * demo_heap.c - a heap at an address of its own: frames taken one by one, mapped
- * one by one, a free list on top.
+ * one by one, a heap of the kernel's kind on top.
  */
 #include "demos.h"
 #include "log.h"
 #include "memory.h"
+#include "private_heap.h"
 #include "probe.h"
 
 #define HEAP_START UINT64_C(0x8000000)
 #define HEAP_PAGES 1000u
 #define ITEM_COUNT 5u
+#define ALIGN      16u
 
 struct pair {
     uint64_t left, right;
@@ -53,11 +55,11 @@ static bool unmap_pages(unsigned count)
 }
 
 /* A struct and two arrays in the heap; all freed, it is one block again. */
-static bool use(struct loam_freelist *heap)
+static bool use(struct loam_locked *heap)
 {
-    struct pair *pair = loam_freelist_alloc(heap, sizeof *pair, 1);
-    uint32_t *numbers = loam_freelist_alloc(heap, ITEM_COUNT * sizeof *numbers, 1);
-    char *text = loam_freelist_alloc(heap, ITEM_COUNT, 1);
+    struct pair *pair = loam_locked_alloc(heap, sizeof *pair, ALIGN);
+    uint32_t *numbers = loam_locked_alloc(heap, ITEM_COUNT * sizeof *numbers, ALIGN);
+    char *text = loam_locked_alloc(heap, ITEM_COUNT, ALIGN);
     if (pair == NULL || numbers == NULL || text == NULL)
         return false;
 
@@ -72,26 +74,26 @@ static bool use(struct loam_freelist *heap)
     log_info("array at %p holds %c %c %c %c %c", (void *)text, text[0], text[1], text[2], text[3],
              text[4]);
 
-    loam_freelist_free(heap, numbers);
-    loam_freelist_free(heap, pair);
-    loam_freelist_free_sized(heap, text, ITEM_COUNT);
-    return heap->used_count == 0 && loam_freelist_audit(heap) == NULL;
+    loam_locked_free_sized(heap, numbers, ITEM_COUNT * sizeof *numbers);
+    loam_locked_free_sized(heap, pair, sizeof *pair);
+    loam_locked_free_sized(heap, text, ITEM_COUNT);
+    return private_heap_is_free(heap);
 }
 
-bool demo_mapped_heap(void)
+bool demo_mapped_heap(struct loam_locked *heap)
 {
-    struct loam_freelist heap;
+    const enum loam_allocator_kind kind = heap->options.allocator.kind;
     uint64_t word;
     const unsigned mapped = map_pages(HEAP_PAGES);
     bool went_well = false;
     if (mapped < HEAP_PAGES) {
         log_warn("memory for %u of %u pages only: no heap there", mapped, HEAP_PAGES);
         went_well = true; /* being refused is no failure; giving back must work */
-    } else if (loam_freelist_init(&heap, (void *)(uintptr_t)HEAP_START,
-                                  HEAP_PAGES * LOAM_PAGE_SIZE) == LOAM_OK) {
-        log_info("heap 0x%lx..0x%lx, %u pages", HEAP_START,
-                 HEAP_START + HEAP_PAGES * LOAM_PAGE_SIZE, HEAP_PAGES);
-        went_well = use(&heap);
+    } else if ((heap = private_heap_make(kind, (void *)(uintptr_t)HEAP_START,
+                                         HEAP_PAGES * LOAM_PAGE_SIZE)) != NULL) {
+        log_info("heap 0x%lx..0x%lx, %u pages, %s", HEAP_START,
+                 HEAP_START + HEAP_PAGES * LOAM_PAGE_SIZE, HEAP_PAGES, loam_allocator_name(kind));
+        went_well = use(heap);
     }
     went_well = unmap_pages(mapped) && went_well;
     const bool is_gone = !probe_read(HEAP_START, &word);

@@ -23,8 +23,9 @@ static bool write_and_read(uint64_t frame)
     return memcmp(other, text, sizeof text) == 0;
 }
 
-bool demo_mapping(void)
+bool demo_mapping(struct loam_locked *heap)
 {
+    (void)heap;
     const struct loam_attr attr = { LOAM_PROT_WRITE, LOAM_CACHE_WB };
     const struct loam_early_request one = { .page_count = 1 };
     const struct loam_virt_range page =

@@ -5,8 +5,9 @@
 #include "log.h"
 #include "memory.h"
 
-bool demo_usage(void)
+bool demo_usage(struct loam_locked *heap)
 {
+    (void)heap;
     const struct loam_writer writer = log_writer();
     struct loam_interval interval;
     loam_phys at = loam_phys_at(0);

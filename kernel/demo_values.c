@@ -1,16 +1,17 @@
 /*
- * demo_values.c - values, arrays and texts on the kernel's heap.
+ * demo_values.c - values, arrays and texts on a heap of any kind. Who frees a block
+ * says how large it is: some kinds must know, the others check it.
  */
 #include "array.h"
 #include "demos.h"
 #include "log.h"
-#include "malloc.h"
 #include "text.h"
 
 #include <stdint.h>
 
 #define BOXED_VALUE 234u
 #define BOX_COUNT   5u
+#define ALIGN       16u
 
 struct attributes {
     uint64_t first;
@@ -18,10 +19,10 @@ struct attributes {
     char third;
 };
 
-bool demo_box(void)
+bool demo_box(struct loam_locked *heap)
 {
-    uint32_t *box = malloc(sizeof *box);
-    struct attributes *record = malloc(sizeof *record);
+    uint32_t *box = loam_locked_alloc(heap, sizeof *box, ALIGN);
+    struct attributes *record = loam_locked_alloc(heap, sizeof *record, ALIGN);
     const bool fits = box != NULL && record != NULL;
     if (fits) {
         *box = BOXED_VALUE;
@@ -30,8 +31,8 @@ bool demo_box(void)
         log_info("struct at %p holds first %lu, second %u, third %c", (void *)record, record->first,
                  record->second, record->third);
     }
-    free_sized(record, sizeof *record);
-    free_sized(box, sizeof *box);
+    loam_locked_free_sized(heap, record, sizeof *record);
+    loam_locked_free_sized(heap, box, sizeof *box);
     return fits;
 }
 
@@ -44,31 +45,31 @@ static void show_boxes(const struct array *vec)
         log_info("    box pointer %p, contents %u", (void *)boxes[i], *boxes[i]);
 }
 
-bool demo_vec(void)
+bool demo_vec(struct loam_locked *heap)
 {
-    struct array vec = { .item_bytes = sizeof(uint32_t *) };
+    struct array vec = { .heap = heap, .item_bytes = sizeof(uint32_t *) };
     bool fits = true;
     for (uint32_t i = 0; fits && i < BOX_COUNT; i++) {
-        uint32_t *box = malloc(sizeof *box);
+        uint32_t *box = loam_locked_alloc(heap, sizeof *box, ALIGN);
         fits = box != NULL && array_append(&vec, &box, 1);
         if (fits)
             *box = i;
         else
-            free(box);
+            loam_locked_free_sized(heap, box, sizeof *box);
     }
     if (fits)
         show_boxes(&vec);
     uint32_t **boxes = vec.items;
     for (size_t i = 0; i < vec.count; i++)
-        free(boxes[i]);
+        loam_locked_free_sized(heap, boxes[i], sizeof *boxes[i]);
     array_free(&vec);
     return fits;
 }
 
-bool demo_strings(void)
+bool demo_strings(struct loam_locked *heap)
 {
     static const char *const texts[] = { "a", "b", "c" };
-    struct array strings = { .item_bytes = sizeof texts[0] };
+    struct array strings = { .heap = heap, .item_bytes = sizeof texts[0] };
     bool fits = true;
     for (size_t i = 0; fits && i < sizeof texts / sizeof texts[0]; i++)
         fits = array_append(&strings, &texts[i], 1);
@@ -80,10 +81,10 @@ bool demo_strings(void)
     return fits;
 }
 
-bool demo_string(void)
+bool demo_string(struct loam_locked *heap)
 {
     static const char *const pieces[] = { "This", " is", " a", " string." };
-    struct array string = { .item_bytes = 1 };
+    struct array string = { .heap = heap, .item_bytes = 1 };
     bool fits = true;
     for (size_t i = 0; fits && i < sizeof pieces / sizeof pieces[0]; i++)
         fits = array_append(&string, pieces[i], text_length(pieces[i]));

@@ -10,7 +10,7 @@
 static const struct demo {
     const char *name;
     const char *what;
-    bool (*run)(void);
+    bool (*run)(struct loam_locked *heap);
 } demos[] = {
     { "box", "one value and one struct on the heap", demo_box },
     { "vec", "a growable array of values that have a block each", demo_vec },
@@ -18,6 +18,7 @@ static const struct demo {
     { "string", "a text that grows by appending", demo_string },
     { "mapping", "one frame seen at two addresses", demo_mapping },
     { "heap-at-0x8000000", "a heap on a thousand pages mapped one by one", demo_mapped_heap },
+    { "heaps", "the values once more, over a private heap of each kind", demo_heaps },
     { "usage", "which memory belongs to whom", demo_usage },
 };
 #define DEMO_COUNT (sizeof demos / sizeof demos[0])
@@ -26,7 +27,7 @@ static bool run(const struct demo *demo)
 {
     const struct memory_snapshot before = memory_snapshot_take();
     log_info("demo %s: %s", demo->name, demo->what);
-    const bool went_well = demo->run();
+    const bool went_well = demo->run(&memory.heap);
     const bool is_clean = memory_snapshot_holds(&before, demo->name);
     if (went_well && is_clean)
         log_info("demo %s ok", demo->name);

@@ -7,6 +7,8 @@
 
 #include <stdbool.h>
 
+#include <loam/locked.h>
+
 /** Run one. @return false: it failed, left something behind, or there is none of this name */
 bool demos_run(const char *name);
 
@@ -16,13 +18,15 @@ bool demos_run_all(void);
 /* Log their names. */
 void demos_list(void);
 
-/* The demos themselves; true: all went well. */
-bool demo_box(void);
-bool demo_vec(void);
-bool demo_strings(void);
-bool demo_string(void);
-bool demo_mapping(void);
-bool demo_mapped_heap(void);
-bool demo_usage(void);
+/* The demos themselves; true: all went well. Those of values take their memory from
+ * the heap, that of a mapped heap makes one of the same kind. */
+bool demo_box(struct loam_locked *heap);
+bool demo_vec(struct loam_locked *heap);
+bool demo_strings(struct loam_locked *heap);
+bool demo_string(struct loam_locked *heap);
+bool demo_mapping(struct loam_locked *heap);
+bool demo_mapped_heap(struct loam_locked *heap);
+bool demo_heaps(struct loam_locked *heap);
+bool demo_usage(struct loam_locked *heap);
 
 #endif

@@ -49,10 +49,14 @@ static bool break_rules(void)
         provoke_wild_frame();
     if (options.double_free)
         provoke_double_free();
+    if (options.heap_overflow)
+        provoke_heap_overflow();
+    if (options.heap_wrong_size)
+        provoke_heap_wrong_size();
     if (options.fault)
         provoke_fault(options.fault_access, options.fault_address);
     return options.deaf || options.overflow || options.wild_frame || options.double_free ||
-           options.fault;
+           options.heap_overflow || options.heap_wrong_size || options.fault;
 }
 
 /* What the command line asks for. @return false: something failed */

@@ -5,6 +5,16 @@ ifeq ($(origin CC),default)
 CC := gcc
 endif
 
+# The kernel's heap; empty: what config.h says.
+HEAP ?=
+HEAP_KINDS := bump freelist block arena
+ifneq ($(HEAP),)
+ifneq ($(words $(HEAP)) $(filter $(HEAP_KINDS),$(HEAP)),1 $(HEAP))
+$(error HEAP=$(HEAP): must be one of $(HEAP_KINDS))
+endif
+HEAP_CFLAGS := -DLOAM_HEAP_DEFAULT=LOAM_ALLOCATOR_$(shell echo $(HEAP) | tr a-z A-Z)
+endif
+
 KERNEL_WARNINGS := -Wall -Wextra -Wpedantic -Wconversion -Wsign-conversion -Wshadow -Wundef \
   -Wcast-qual -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wformat=2 -Wwrite-strings \
   -Wnull-dereference -Wframe-larger-than=1024 $(WERROR)
@@ -32,10 +42,16 @@ $(BUILD)/kernel/%.S.o: kernel/%.S
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(KERNEL_CFLAGS) -c $< -o $@
 
-$(BUILD)/kernel/loam_all.o: loam_all.c
+# A section per function: kernel.ld puts those of the heap side by side.
+$(BUILD)/kernel/loam_all.o: loam_all.c $(BUILD)/kernel/heap.stamp
 	$(call say,CC,$@)
+	$(Q)$(CC) $(KERNEL_CFLAGS) $(HEAP_CFLAGS) -ffunction-sections -c $< -o $@
+
+# Changes when HEAP does.
+.PHONY: heap-kind
+$(BUILD)/kernel/heap.stamp: heap-kind
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CC) $(KERNEL_CFLAGS) -c $< -o $@
+	$(Q)echo '$(HEAP)' | cmp -s - $@ || echo '$(HEAP)' >$@
 
 TEST_BUILDS += $(BUILD)/kernel.elf
 TEST_SUITES += --suite boot/kernel 'tests/boot/kernel_test.py --build $(BUILD)'

@@ -57,6 +57,9 @@ bool memory_take_over(const struct options *options)
         boot.cpu_count = LOAM_CPUS_MAX;
     }
     boot.heap_bytes = options->heap_bytes;
+    boot.heap_kind = options->heap_kind;
+    boot.heap_lock = options->heap_lock;
+    boot.heap_debug = options->heap_debug;
     boot.probe = options->probe;
     boot.repairs = &visitor;
     if (!name_sections(&boot.image)) {
@@ -105,8 +108,22 @@ void memory_report(void)
     log_info("CPU features: NX %d, 1 GiB pages %d, global pages %d, PAT %d, %u physical bits",
              memory.features.nx, memory.features.gib_pages, memory.features.global_pages,
              memory.features.pat, memory.features.phys_bits);
-    log_info("heap: 0x%016lx..0x%016lx, %lu bytes", heap, heap + memory.heap_range.size,
-             memory.heap_range.size);
+    log_info("heap: 0x%016lx..0x%016lx, %lu bytes, %s, %s lock, debug %s", heap,
+             heap + memory.heap_range.size, memory.heap_range.size,
+             loam_allocator_name(memory.heap.options.allocator.kind),
+             memory.heap.options.lock == LOAM_LOCKED_SPIN ? "spin" : "ticket",
+             memory.heap.options.debug ? "on" : "off");
+}
+
+void memory_report_heap(void)
+{
+    struct loam_locked_stats stats;
+    loam_locked_measure(&memory.heap, &stats);
+    log_info("heap: %s, %zu bytes in %zu blocks, at most %zu so far",
+             loam_allocator_name(memory.heap.options.allocator.kind), stats.heap.used_bytes,
+             stats.heap.used_count, stats.heap.peak_bytes);
+    log_info("heap: %lu allocations, %lu frees, %lu resizes, %lu refusals", stats.alloc_count,
+             stats.free_count, stats.realloc_count, stats.refusal_count);
 }
 
 bool memory_is_mapped(const void *start, uint64_t size)
@@ -128,6 +145,37 @@ bool memory_is_mapped(const void *start, uint64_t size)
     return true;
 }
 
+/* The debug layer gives all blocks back that it holds; the heap's lock is taken. */
+static void settle_heap(void)
+{
+    if (memory.heap.options.debug)
+        loam_debug_flush(&memory.heap.debug);
+}
+
+static void take_heap(struct memory_snapshot *now)
+{
+    const struct loam_allocator *heap = &memory.heap.options.allocator;
+    const loam_irq_state state = loam_locked_acquire(&memory.heap);
+    settle_heap();
+    loam_allocator_measure(heap, &now->heap);
+    if (heap->kind == LOAM_ALLOCATOR_BUMP)
+        now->mark = loam_bump_now(heap->heap.bump);
+    loam_locked_release(&memory.heap, state);
+}
+
+/* Memory of a bump heap that was freed out of order. With no block live, it has
+ * given all back by itself: that is not helped. */
+static void release_heap(const struct memory_snapshot *before)
+{
+    const struct loam_allocator *heap = &memory.heap.options.allocator;
+    const loam_irq_state state = loam_locked_acquire(&memory.heap);
+    settle_heap();
+    if (heap->kind == LOAM_ALLOCATOR_BUMP && before->mark.count != 0 &&
+        heap->heap.bump->count == before->mark.count)
+        loam_bump_release(heap->heap.bump, before->mark);
+    loam_locked_release(&memory.heap, state);
+}
+
 struct memory_snapshot memory_snapshot_take(void)
 {
     struct memory_snapshot now;
@@ -137,13 +185,13 @@ struct memory_snapshot memory_snapshot_take(void)
     const uint64_t in_use = memory.space.table_count * LOAM_PAGE_SIZE;
     now.owner_bytes[LOAM_OWNER_USABLE] += now.owner_bytes[LOAM_OWNER_PAGE_TABLES] - in_use;
     now.owner_bytes[LOAM_OWNER_PAGE_TABLES] = in_use;
-    now.heap_used_bytes = memory.heap.used_bytes;
-    now.heap_used_count = memory.heap.used_count;
+    take_heap(&now);
     return now;
 }
 
 bool memory_snapshot_holds(const struct memory_snapshot *before, const char *after_what)
 {
+    release_heap(before);
     const struct memory_snapshot now = memory_snapshot_take();
     const char *broken = loam_audit(&memory);
     bool holds = broken == NULL;
@@ -156,11 +204,11 @@ bool memory_snapshot_holds(const struct memory_snapshot *before, const char *aft
                   loam_owner_name((enum loam_owner)i), now.owner_bytes[i], before->owner_bytes[i]);
         holds = false;
     }
-    if (now.heap_used_bytes != before->heap_used_bytes ||
-        now.heap_used_count != before->heap_used_count) {
+    if (now.heap.used_bytes != before->heap.used_bytes ||
+        now.heap.used_count != before->heap.used_count) {
         log_error("after %s: heap has %zu bytes in %zu blocks, had %zu in %zu", after_what,
-                  now.heap_used_bytes, now.heap_used_count, before->heap_used_bytes,
-                  before->heap_used_count);
+                  now.heap.used_bytes, now.heap.used_count, before->heap.used_bytes,
+                  before->heap.used_count);
         holds = false;
     }
     return holds;

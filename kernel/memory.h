@@ -20,19 +20,28 @@ bool memory_take_over(const struct options *options);
 /* Log what became of the boot map, heap and tables. */
 void memory_report(void);
 
+/* Log which heap is in use, and how much of it. */
+void memory_report_heap(void);
+
 /** Is every byte mapped for reading, by the tables that are in use? */
 bool memory_is_mapped(const void *start, uint64_t size);
 
 /* What must be the same before and after work that gives back all it took. */
 struct memory_snapshot {
     uint64_t owner_bytes[LOAM_OWNERS];
-    size_t heap_used_bytes, heap_used_count;
+    struct loam_allocator_stats heap;
+    struct loam_bump_mark mark; /* of a bump heap */
 };
 
 /* The heap and the usage map must be quiet for both. */
 struct memory_snapshot memory_snapshot_take(void);
 
-/** @return true: sound, and as it was; else the differences are on the console */
+/**
+ * Of a bump heap, memory freed since is given back to the mark, once as many blocks
+ * are live as were then: blocks from before keep it from doing so itself.
+ *
+ * @return true: sound, and as it was; else the differences are on the console
+ */
 bool memory_snapshot_holds(const struct memory_snapshot *before, const char *after_what);
 
 #endif

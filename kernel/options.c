@@ -27,12 +27,21 @@ static bool take_flag(struct options *options, const char *word)
         const char *word;
         bool *flag;
     } flags[] = {
-        { "shell", &options->shell },       { "quiet", &options->quiet },
-        { "verbose", &options->verbose },   { "reclaim", &options->reclaim },
-        { "selftest", &options->selftest }, { "panic", &options->panic },
-        { "deaf", &options->deaf },         { "wildframe", &options->wild_frame },
-        { "overflow", &options->overflow }, { "doublefree", &options->double_free },
-        { "probe", &options->probe },       { "latecomer", &options->latecomer },
+        { "shell", &options->shell },
+        { "quiet", &options->quiet },
+        { "verbose", &options->verbose },
+        { "reclaim", &options->reclaim },
+        { "selftest", &options->selftest },
+        { "panic", &options->panic },
+        { "deaf", &options->deaf },
+        { "wildframe", &options->wild_frame },
+        { "overflow", &options->overflow },
+        { "doublefree", &options->double_free },
+        { "probe", &options->probe },
+        { "latecomer", &options->latecomer },
+        { "heap-debug", &options->heap_debug },
+        { "heap-overflow", &options->heap_overflow },
+        { "heap-wrong-size", &options->heap_wrong_size },
     };
     for (unsigned i = 0; i < sizeof flags / sizeof flags[0]; i++) {
         if (text_is(word, flags[i].word)) {
@@ -43,11 +52,28 @@ static bool take_flag(struct options *options, const char *word)
     return false;
 }
 
+/* A size or a kind. */
+static bool take_heap(struct options *options, const char *value)
+{
+    if (text_number(value, &options->heap_bytes))
+        return true;
+    options->heap_kind = loam_allocator_kind_of(value);
+    return options->heap_kind != LOAM_ALLOCATOR_NONE;
+}
+
+static bool take_heap_lock(struct options *options, const char *value)
+{
+    options->heap_lock = text_is(value, "spin") ? LOAM_LOCKED_SPIN : LOAM_LOCKED_TICKET;
+    return text_is(value, "spin") || text_is(value, "ticket");
+}
+
 static bool take_value(struct options *options, const char *word)
 {
     const char *value;
     if ((value = text_after(word, "heap=")) != NULL)
-        return text_number(value, &options->heap_bytes);
+        return take_heap(options, value);
+    if ((value = text_after(word, "heap-lock=")) != NULL)
+        return take_heap_lock(options, value);
     if ((value = text_after(word, "cpus=")) != NULL)
         return text_number(value, &options->cpu_count);
     if ((value = text_after(word, "panic=")) != NULL) {
@@ -67,6 +93,7 @@ bool options_parse(struct options *options, const char *cmdline, char *bad)
 {
     bool all_good = true;
     memset(options, 0, sizeof *options);
+    options->heap_lock = LOAM_LOCKED_SPIN;
     for (const char *p = cmdline; *p != '\0';) {
         char word[OPTIONS_WORD_MAX];
         size_t length = 0;

@@ -8,10 +8,12 @@
 #include "cpu.h"
 #include "instructions.h"
 #include "log.h"
+#include "memory.h"
 #include "power.h"
 #include "probe.h"
 #include "smp.h"
 #include "symbols.h"
+#include "text.h"
 
 #define BACKTRACE_MAX 24u
 #define CPU_UNKNOWN   UINT32_MAX
@@ -105,12 +107,35 @@ _Noreturn void panic_end(const struct trap_frame *frame)
     power_exit(POWER_FAILURE);
 }
 
+static void show_site(const char *what, loam_virt site)
+{
+    struct symbol symbol;
+    if (site.addr != 0 && symbols_find(site.addr - 1, &symbol))
+        log_error("    %s %016lx %s+0x%lx", what, site.addr, symbol.name,
+                  site.addr - symbol.address);
+    else if (site.addr != 0)
+        log_error("    %s %016lx", what, site.addr);
+}
+
+/* What the heap's debug layer knows of a block that a rule is broken on. */
+static void show_blame(const struct loam_panic *panic)
+{
+    const struct loam_debug_blame *blame = &memory.heap.debug.blame;
+    if (text_after(panic->rule, "debug: ") == NULL || blame->block.addr != panic->subject)
+        return;
+    log_error("  block 0x%lx, %zu bytes", blame->block.addr, blame->size_bytes);
+    show_site("allocated at", blame->alloc_site);
+    show_site("freed at    ", blame->free_site);
+    show_site("found at    ", blame->caller);
+}
+
 _Noreturn void panic_rule(const struct loam_panic *panic, const struct trap_frame *frame)
 {
     panic_begin(panic->rule);
     log_error("panic: %s", panic->rule);
     log_error("  checked at %s:%d", panic->file, panic->line);
     log_error("  subject 0x%lx, detail 0x%lx", panic->subject, panic->detail);
+    show_blame(panic);
     if (address_is_known(panic->subject))
         address_describe(panic->subject);
     panic_end(frame);

@@ -12,7 +12,7 @@
 
 #define PANIC_SUBJECT 0x1234u
 #define PANIC_DETAIL  0x5678u
-#define BLOCK_BYTES   24u
+#define BLOCK_BYTES   28u
 #define FRAME_BYTES   512u
 #define WILD_ADDRESS  UINT64_C(0x7777000)
 
@@ -80,6 +80,20 @@ void provoke_double_free(void)
     free(block);
     free(block);
     log_error("a double free went unnoticed");
+}
+
+void provoke_heap_overflow(void)
+{
+    volatile uint8_t *block = malloc(BLOCK_BYTES);
+    block[BLOCK_BYTES] = 0x55;
+    free((void *)(uintptr_t)block);
+    log_error("an overflow of a block went unnoticed");
+}
+
+void provoke_heap_wrong_size(void)
+{
+    free_sized(malloc(BLOCK_BYTES), 4 * BLOCK_BYTES);
+    log_error("a free with a wrong size went unnoticed");
 }
 
 /* One frame per call, until there is no stack left. Not recursive in the source's

@@ -23,6 +23,7 @@ static const struct test {
     { "tlb-unmap", selftest_tlb_unmap },
     { "tlb-protect", selftest_tlb_protect },
     { "stress", selftest_stress },
+    { "heap-stress", selftest_heap_stress },
     { "symbols", selftest_symbols },
 };
 

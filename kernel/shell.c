@@ -29,11 +29,16 @@ static void show_help(const char *argument);
 static void show_usage(const char *argument)
 {
     (void)argument;
-    (void)demo_usage();
+    (void)demo_usage(&memory.heap);
     const char *broken = loam_audit(&memory);
-    log_info("heap: %zu bytes in %zu blocks, at most %zu so far", memory.heap.used_bytes,
-             memory.heap.used_count, memory.heap.peak_bytes);
+    memory_report_heap();
     log_info("audit: %s", broken != NULL ? broken : "sound");
+}
+
+static void show_heap(const char *argument)
+{
+    (void)argument;
+    memory_report_heap();
 }
 
 static void show_map(const char *argument)
@@ -113,6 +118,7 @@ static const struct command {
 } commands[] = {
     { "help", "these lines", show_help },
     { "usage", "physical memory and the heap: whose, how much", show_usage },
+    { "heap", "which heap is in use, and how much of it", show_heap },
     { "map", "the page tables, run by run", show_map },
     { "cpus", "the machine's CPUs", show_cpus },
     { "demo", "[NAME] one demo, or their names", run_demo },

@@ -24,6 +24,12 @@ extern const char trap_entries[];
 void trap_dispatch(struct trap_frame *frame);
 
 static struct gate idt[GATE_COUNT];
+static _Atomic(trap_watch) watcher;
+
+void trap_set_watch(trap_watch watch)
+{
+    atomic_store(&watcher, watch);
+}
 
 void trap_init(void)
 {
@@ -58,12 +64,15 @@ static void page_fault(struct trap_frame *frame)
     fault_report(frame, address);
 }
 
-static void interrupt(unsigned vector)
+static void interrupt(const struct trap_frame *frame)
 {
+    const trap_watch watch = atomic_load(&watcher);
     atomic_fetch_add_explicit(&cpu_self()->interrupt_count, 1, memory_order_relaxed);
-    if (vector == VECTOR_TLB)
-        tlb_serve();
     /* VECTOR_WORK and VECTOR_TIMER only end a wait. */
+    if (frame->vector == VECTOR_TLB)
+        tlb_serve();
+    else if (watch != NULL)
+        watch(frame);
     apic_end_of_interrupt();
 }
 
@@ -79,7 +88,7 @@ void trap_dispatch(struct trap_frame *frame)
     case VECTOR_WORK:
     case VECTOR_TLB:
     case VECTOR_TIMER:
-        interrupt((unsigned)frame->vector);
+        interrupt(frame);
         return;
     case VECTOR_STACK_FAULT:
     case VECTOR_PROTECTION_FAULT:

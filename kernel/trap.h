@@ -36,6 +36,12 @@ struct trap_frame {
     uint64_t rip, cs, rflags, rsp, ss;
 };
 
+/* What looks at each timer tick and work IPI. Context: the handler, interrupts off. */
+typedef void (*trap_watch)(const struct trap_frame *frame);
+
+/* Set it for all CPUs. @param watch NULL: nobody looks */
+void trap_set_watch(trap_watch watch);
+
 /* Fill the one IDT; boot CPU. */
 void trap_init(void);
 

@@ -195,13 +195,41 @@ static enum loam_status start_usage(struct loam *mm, const struct loam_boot *boo
     return LOAM_OK;
 }
 
-static enum loam_status start_heap(struct loam *mm, struct loam_refusal *refusal)
+/* A kind of heap that can stand behind free(), which knows no sizes? */
+static enum loam_status check_heap(const struct loam_boot *boot, struct loam_refusal *refusal)
 {
+    if ((unsigned)boot->heap_kind > LOAM_ALLOCATOR_ARENA)
+        return loam_refuse(refusal, LOAM_INVALID, "loam: heap_kind is no kind of heap",
+                           (unsigned)boot->heap_kind, 0);
+    if (boot->heap_kind == LOAM_ALLOCATOR_FREELIST_SIZED)
+        return loam_refuse(refusal, LOAM_INVALID,
+                           "loam: a heap that must be told sizes cannot serve loam_free()",
+                           LOAM_ALLOCATOR_FREELIST_SIZED, LOAM_ALLOCATOR_FREELIST);
+    return LOAM_OK;
+}
+
+static enum loam_status start_heap(struct loam *mm, const struct loam_boot *boot,
+                                   struct loam_refusal *refusal)
+{
+    const enum loam_allocator_kind kind =
+        boot->heap_kind != LOAM_ALLOCATOR_NONE ? boot->heap_kind : LOAM_HEAP_DEFAULT;
+    struct loam_locked_options options = {
+        .caller_lock = boot->heap_caller_lock,
+        .lock = boot->heap_lock,
+        .debug = boot->heap_debug,
+    };
     void *span = loam_hhdm_pointer(mm->tables.hhdm, mm->heap_range.start);
-    const enum loam_status st = loam_freelist_init(&mm->heap, span, (size_t)mm->heap_range.size);
-    return st == LOAM_OK ? st
-                         : loam_refuse(refusal, st, "loam: the heap's span is unusable",
-                                       mm->heap_range.size, HEAP_BYTES_MIN);
+    enum loam_status st =
+        loam_heap_init(&mm->heap_room, kind, span, (size_t)mm->heap_range.size, &options.allocator);
+    if (st != LOAM_OK)
+        return loam_refuse(refusal, st, "loam: the heap's span is unusable", mm->heap_range.size,
+                           HEAP_BYTES_MIN);
+    st = loam_locked_init(&mm->heap, &options);
+    if (st != LOAM_OK)
+        return loam_refuse(refusal, st,
+                           "loam: heap_lock is no kind of lock, or does not fit heap_caller_lock",
+                           (unsigned)boot->heap_lock, 0);
+    return LOAM_OK;
 }
 
 static enum loam_status bring_up(struct loam *mm, const struct loam_boot *boot,
@@ -213,11 +241,12 @@ static enum loam_status bring_up(struct loam *mm, const struct loam_boot *boot,
     mm->features = loam_cpu_identify();
     mm->reclaimed = false;
     LOAM_TRY(loam_boot_check(boot, &mm->features, &window_bytes, refusal));
+    LOAM_TRY(check_heap(boot, refusal));
     LOAM_TRY(start_memmap(mm, boot, window_bytes, refusal));
     LOAM_TRY(start_early(mm, boot, &nodes, refusal));
     LOAM_TRY(start_space(mm, boot, refusal));
     LOAM_TRY(start_usage(mm, boot, nodes, refusal));
-    return start_heap(mm, refusal);
+    return start_heap(mm, boot, refusal);
 }
 
 enum loam_status loam_init(struct loam *mm, const struct loam_boot *boot,
@@ -242,65 +271,109 @@ enum loam_status loam_enter(struct loam *mm)
     return loam_cpu_enter(&mm->space.features, mm->space.root);
 }
 
+/* ---- a heap of any kind -------------------------------------------------- */
+
+static enum loam_status heap_init_arena(struct loam_arena *arena, void *span, size_t size_bytes)
+{
+    loam_arena_init(arena);
+    return loam_arena_claim(arena, span, size_bytes);
+}
+
+static enum loam_status heap_init_block(struct loam_heap *heap, void *span, size_t size_bytes)
+{
+    const struct loam_block_fallback fallback = { .arena = &heap->over.arena };
+    LOAM_TRY(heap_init_arena(&heap->over.arena, span, size_bytes));
+    return loam_block_init(&heap->block, &fallback);
+}
+
+enum loam_status loam_heap_init(struct loam_heap *heap, enum loam_allocator_kind kind, void *span,
+                                size_t size_bytes, struct loam_allocator *out)
+{
+    struct loam_allocator made = { .kind = kind };
+    if ((unsigned)kind > LOAM_ALLOCATOR_ARENA)
+        return LOAM_INVALID;
+    switch (kind) {
+    case LOAM_ALLOCATOR_NONE:
+        return LOAM_INVALID;
+    case LOAM_ALLOCATOR_BUMP:
+        LOAM_TRY(loam_bump_init(&heap->over.bump, span, size_bytes));
+        made.heap.bump = &heap->over.bump;
+        break;
+    case LOAM_ALLOCATOR_FREELIST:
+    case LOAM_ALLOCATOR_FREELIST_SIZED:
+        LOAM_TRY(loam_freelist_init(&heap->over.freelist, span, size_bytes));
+        made.heap.freelist = &heap->over.freelist;
+        break;
+    case LOAM_ALLOCATOR_BLOCK:
+        LOAM_TRY(heap_init_block(heap, span, size_bytes));
+        made.heap.block = &heap->block;
+        break;
+    case LOAM_ALLOCATOR_ARENA:
+        LOAM_TRY(heap_init_arena(&heap->over.arena, span, size_bytes));
+        made.heap.arena = &heap->over.arena;
+        break;
+    }
+    *out = made;
+    return LOAM_OK;
+}
+
 /* ---- the kernel's malloc family ------------------------------------------ */
 
-void *loam_aligned_alloc(struct loam *mm, size_t align, size_t size_bytes)
+/* Who asked, for the debug layer: these are never inlined. */
+#define LOAM_SITE     loam_virt_of(__builtin_return_address(0))
+#define LOAM_NOINLINE __attribute__((noinline))
+
+LOAM_NOINLINE void *loam_malloc(struct loam *mm, size_t size_bytes)
 {
     if (!loam_once_is_ready(&mm->once))
         return NULL;
-    const loam_irq_state irq = loam_ticketlock_acquire_irq(&mm->heap_lock);
-    void *block = loam_freelist_alloc(&mm->heap, size_bytes, align);
-    loam_ticketlock_release_irq(&mm->heap_lock, irq);
-    return block;
+    return loam_locked_alloc_at(&mm->heap, size_bytes, LOAM_MALLOC_ALIGN, LOAM_SITE);
 }
 
-void *loam_malloc(struct loam *mm, size_t size_bytes)
-{
-    return loam_aligned_alloc(mm, LOAM_FREELIST_ALIGN, size_bytes);
-}
-
-void *loam_calloc(struct loam *mm, size_t count, size_t size_bytes)
-{
-    size_t total_bytes;
-    if (__builtin_mul_overflow(count, size_bytes, &total_bytes))
-        return NULL;
-    void *block = loam_malloc(mm, total_bytes);
-    if (block != NULL)
-        __builtin_memset(block, 0, total_bytes);
-    return block;
-}
-
-void *loam_realloc(struct loam *mm, void *block, size_t size_bytes)
+LOAM_NOINLINE void *loam_calloc(struct loam *mm, size_t count, size_t size_bytes)
 {
     if (!loam_once_is_ready(&mm->once))
         return NULL;
-    const loam_irq_state irq = loam_ticketlock_acquire_irq(&mm->heap_lock);
-    void *moved = loam_freelist_realloc(&mm->heap, block, size_bytes, LOAM_FREELIST_ALIGN);
-    loam_ticketlock_release_irq(&mm->heap_lock, irq);
-    return moved;
+    return loam_locked_calloc_at(&mm->heap, count, size_bytes, LOAM_MALLOC_ALIGN, LOAM_SITE);
 }
 
-void loam_free(struct loam *mm, void *block)
+LOAM_NOINLINE void *loam_realloc(struct loam *mm, void *block, size_t size_bytes)
 {
-    if (block == NULL)
-        return;
-    const loam_irq_state irq = loam_ticketlock_acquire_irq(&mm->heap_lock);
-    loam_freelist_free(&mm->heap, block);
-    loam_ticketlock_release_irq(&mm->heap_lock, irq);
+    const struct loam_resize resize = { LOAM_SIZE_UNKNOWN, size_bytes, LOAM_MALLOC_ALIGN };
+    if (!loam_once_is_ready(&mm->once))
+        return NULL;
+    return loam_locked_realloc_at(&mm->heap, block, &resize, LOAM_SITE);
 }
 
-void loam_free_sized(struct loam *mm, void *block, size_t size_bytes)
+LOAM_NOINLINE void *loam_aligned_alloc(struct loam *mm, size_t align, size_t size_bytes)
 {
-    if (block == NULL)
-        return;
-    const loam_irq_state irq = loam_ticketlock_acquire_irq(&mm->heap_lock);
-    loam_freelist_free_sized(&mm->heap, block, size_bytes);
-    loam_ticketlock_release_irq(&mm->heap_lock, irq);
+    /* A power of two, if align is one; what is none stays none. */
+    const size_t enough = align != 0 && align < LOAM_MALLOC_ALIGN && (align & (align - 1)) == 0
+                              ? LOAM_MALLOC_ALIGN
+                              : align;
+    if (!loam_once_is_ready(&mm->once))
+        return NULL;
+    return loam_locked_alloc_at(&mm->heap, size_bytes, enough, LOAM_SITE);
+}
+
+LOAM_NOINLINE void loam_free(struct loam *mm, void *block)
+{
+    loam_locked_free_at(&mm->heap, block, LOAM_SITE);
+}
+
+LOAM_NOINLINE void loam_free_sized(struct loam *mm, void *block, size_t size_bytes)
+{
+    loam_locked_free_sized_at(&mm->heap, block, size_bytes, LOAM_SITE);
+}
+
+size_t loam_malloc_usable(struct loam *mm, const void *block)
+{
+    return block != NULL ? loam_locked_usable(&mm->heap, block) : 0;
 }
 
 /* ---- evidence ------------------------------------------------------------ */
 
-const char *loam_audit(const struct loam *mm)
+const char *loam_audit(struct loam *mm)
 {
     const char *broken = NULL;
     if (!loam_once_is_ready(&mm->once))
@@ -311,7 +384,7 @@ const char *loam_audit(const struct loam *mm)
         (broken = loam_stock_audit(&mm->nodes)) != NULL ||
         (broken = loam_usage_audit(&mm->usage)) != NULL ||
         (broken = loam_space_audit(&mm->space)) != NULL ||
-        (broken = loam_freelist_audit(&mm->heap)) != NULL)
+        (broken = loam_locked_audit(&mm->heap)) != NULL)
         return broken;
 
     const uint64_t *charged = mm->usage.total_bytes;
@@ -330,7 +403,7 @@ const char *loam_audit(const struct loam *mm)
     return NULL;
 }
 
-uint64_t loam_digest(const struct loam *mm)
+uint64_t loam_digest(struct loam *mm)
 {
     uint64_t digest = LOAM_DIGEST_START;
     digest = loam_digest_add(digest, loam_once_is_ready(&mm->once));
@@ -342,6 +415,6 @@ uint64_t loam_digest(const struct loam *mm)
     digest = loam_digest_add(digest, loam_stock_digest(&mm->nodes));
     digest = loam_digest_add(digest, loam_usage_digest(&mm->usage));
     digest = loam_digest_add(digest, loam_space_digest(&mm->space));
-    digest = loam_digest_add(digest, loam_freelist_digest(&mm->heap));
+    digest = loam_digest_add(digest, loam_locked_digest(&mm->heap));
     return loam_digest_add(digest, mm->reclaimed);
 }

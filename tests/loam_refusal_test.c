@@ -91,6 +91,57 @@ static void heap_size_can_be_chosen(void **state)
     assert_in_range(mm.heap_range.size, MIB(31), MIB(32));
 }
 
+static void heap_that_cannot_serve_malloc_is_refused(void **state)
+{
+    (void)state;
+    small_machine(1);
+    boot.heap_kind = LOAM_ALLOCATOR_FREELIST_SIZED;
+    expect_refusal(LOAM_INVALID, "loam: a heap that must be told sizes cannot serve loam_free()");
+    assert_int_equal(refusal.have, LOAM_ALLOCATOR_FREELIST_SIZED);
+    assert_int_equal(refusal.need, LOAM_ALLOCATOR_FREELIST);
+    boot.heap_kind = (enum loam_allocator_kind)6;
+    expect_refusal(LOAM_INVALID, "loam: heap_kind is no kind of heap");
+    assert_int_equal(refusal.have, 6);
+    boot.heap_kind = LOAM_ALLOCATOR_BUMP;
+    assert_int_equal(loam_init(&mm, &boot, &refusal), LOAM_OK);
+}
+
+static loam_irq_state count_acquire(struct loam_caller_lock *self)
+{
+    (void)self;
+    return 7;
+}
+
+static void count_release(struct loam_caller_lock *self, loam_irq_state state)
+{
+    (void)self;
+    assert_int_equal(state, 7);
+}
+
+static void heap_lock_that_does_not_exist_is_refused(void **state)
+{
+    static const char rule[] =
+        "loam: heap_lock is no kind of lock, or does not fit heap_caller_lock";
+    struct loam_caller_lock lock = { count_acquire, NULL };
+    (void)state;
+    small_machine(1);
+    boot.heap_lock = (enum loam_locked_kind)4;
+    expect_refusal(LOAM_INVALID, rule);
+    assert_int_equal(refusal.have, 4);
+    boot.heap_lock = LOAM_LOCKED_BY_CALLER;
+    expect_refusal(LOAM_INVALID, rule);
+    boot.heap_caller_lock = &lock;
+    expect_refusal(LOAM_INVALID, rule);
+    lock.release = count_release;
+    boot.heap_lock = LOAM_LOCKED_SPIN;
+    expect_refusal(LOAM_INVALID, rule);
+    boot.heap_lock = LOAM_LOCKED_BY_CALLER;
+    assert_int_equal(loam_init(&mm, &boot, &refusal), LOAM_OK);
+    void *block = loam_malloc(&mm, 10);
+    assert_non_null(block);
+    loam_free(&mm, block);
+}
+
 static void loam_M18_memory_above_4_gib_only(void **state)
 {
     struct loam_phys_range range;
@@ -299,6 +350,7 @@ static void loam_D09_calls_before_init_are_refused(void **state)
     assert_null(loam_calloc(&mm, 1, 1));
     assert_null(loam_realloc(&mm, NULL, 1));
     assert_null(loam_aligned_alloc(&mm, 16, 1));
+    assert_int_equal(loam_malloc_usable(&mm, NULL), 0);
     loam_free(&mm, NULL);
     loam_free_sized(&mm, NULL, 7);
 }
@@ -306,27 +358,29 @@ static void loam_D09_calls_before_init_are_refused(void **state)
 /* Whichever step fails, nothing is half initialised and a second try works. */
 static void loam_D10_init_survives_every_failure(void **state)
 {
-    unsigned failures = 0;
     (void)state;
-    small_machine(1);
-    INJECT_EACH_POINT
+    EACH_HEAP
     {
-        memset(&mm, 0, sizeof mm);
-        INJECT_ARM();
-        const enum loam_status st = loam_init(&mm, &boot, &refusal);
-        INJECT_DISARM();
-        if (!inject_fired()) {
-            assert_int_equal(st, LOAM_OK);
-            continue;
+        unsigned failures = 0;
+        INJECT_EACH_POINT
+        {
+            memset(&mm, 0, sizeof mm);
+            INJECT_ARM();
+            const enum loam_status st = loam_init(&mm, &boot, &refusal);
+            INJECT_DISARM();
+            if (!inject_fired()) {
+                assert_int_equal(st, LOAM_OK);
+                continue;
+            }
+            failures++;
+            assert_int_not_equal(st, LOAM_OK);
+            assert_non_null(refusal.rule);
+            assert_string_equal(loam_audit(&mm), "loam: not initialised");
+            assert_int_equal(loam_init(&mm, &boot, &refusal), LOAM_OK);
+            assert_null(loam_audit(&mm));
         }
-        failures++;
-        assert_int_not_equal(st, LOAM_OK);
-        assert_non_null(refusal.rule);
-        assert_string_equal(loam_audit(&mm), "loam: not initialised");
-        assert_int_equal(loam_init(&mm, &boot, &refusal), LOAM_OK);
-        assert_null(loam_audit(&mm));
+        assert_true(failures > 10);
     }
-    assert_true(failures > 10);
 }
 
 int main(void)
@@ -338,6 +392,8 @@ int main(void)
         cmocka_unit_test(loam_M04_no_gap_for_the_heap_names_the_largest),
         cmocka_unit_test(heap_is_smaller_where_memory_is_short),
         cmocka_unit_test(heap_size_can_be_chosen),
+        cmocka_unit_test(heap_that_cannot_serve_malloc_is_refused),
+        cmocka_unit_test(heap_lock_that_does_not_exist_is_refused),
         cmocka_unit_test(loam_M18_memory_above_4_gib_only),
         cmocka_unit_test(loam_M24_image_inside_usable_memory_is_subtracted),
         cmocka_unit_test(loam_M24_stack_in_usable_memory_is_refused),

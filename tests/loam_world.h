@@ -85,6 +85,48 @@ static inline void small_machine(unsigned cpus)
     boot.stack = loam_hhdm_virt(boot.hhdm, loam_phys_at(MIB(1) + KIB(512)));
 }
 
+/* The kinds that loam_malloc() can stand on. */
+static const enum loam_allocator_kind heap_kinds[] = {
+    LOAM_ALLOCATOR_BUMP,
+    LOAM_ALLOCATOR_FREELIST,
+    LOAM_ALLOCATOR_BLOCK,
+    LOAM_ALLOCATOR_ARENA,
+};
+
+#define HEAP_KIND_COUNT (sizeof heap_kinds / sizeof heap_kinds[0])
+
+/* A small machine for each kind of heap, with and without debug; not brought up yet. */
+struct heap_sweep {
+    size_t step;
+};
+
+static inline bool heap_sweep_next(struct heap_sweep *sweep)
+{
+    if (sweep->step == 2 * HEAP_KIND_COUNT)
+        return false;
+    small_machine(1);
+    boot.heap_kind = heap_kinds[sweep->step / 2];
+    boot.heap_debug = sweep->step % 2 == 1;
+    sweep->step++;
+    return true;
+}
+
+#define EACH_HEAP for (struct heap_sweep heaps_ = { 0 }; heap_sweep_next(&heaps_);)
+
+static inline struct loam_locked_stats heap_stats(void)
+{
+    struct loam_locked_stats stats;
+    loam_locked_measure(&mm.heap, &stats);
+    return stats;
+}
+
+/* Of the debug layer, blocks that wait are not the heap's again yet. */
+static inline void heap_settle(void)
+{
+    if (mm.heap.options.debug)
+        loam_debug_flush(&mm.heap.debug);
+}
+
 static inline uint64_t total(enum loam_owner owner)
 {
     return loam_usage_total(&mm.usage, owner);

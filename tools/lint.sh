@@ -133,13 +133,19 @@ list_embed() {
 # Each value of each option builds; any other stops the build with a sentence.
 list_config() {
 	for define in LOAM_CPUS_MAX=1 LOAM_CPUS_MAX=64 LOAM_CPUS_MAX=1024 LOAM_CHECK=0 LOAM_CHECK=1 \
-		LOAM_CHECK=2 LOAM_X86_SIM=0 LOAM_X86_SIM=1 LOAM_TEST_HOOKS=0 LOAM_TEST_HOOKS=1; do
+		LOAM_CHECK=2 LOAM_X86_SIM=0 LOAM_X86_SIM=1 LOAM_TEST_HOOKS=0 LOAM_TEST_HOOKS=1 \
+		LOAM_HEAP_DEFAULT=LOAM_ALLOCATOR_BUMP LOAM_HEAP_DEFAULT=LOAM_ALLOCATOR_FREELIST \
+		LOAM_HEAP_DEFAULT=LOAM_ALLOCATOR_BLOCK LOAM_HEAP_DEFAULT=LOAM_ALLOCATOR_ARENA; do
 		gate "config $define" "$gcc_library $KERNEL -D$define -c loam_all.c -o /dev/null"
 	done
 	for define in LOAM_CPUS_MAX=0 LOAM_CPUS_MAX=1025 LOAM_CHECK=3 LOAM_CHECK=-1 LOAM_X86_SIM=2 \
 		LOAM_TEST_HOOKS=2; do
 		gate "config $define is refused" \
 			"gcc -Iinclude -D$define -fsyntax-only loam_all.c 2>&1 | grep -q '#error \"${define%=*} must be'"
+	done
+	for value in LOAM_ALLOCATOR_NONE LOAM_ALLOCATOR_FREELIST_SIZED 6; do
+		gate "config LOAM_HEAP_DEFAULT=$value is refused" \
+			"gcc -Iinclude -DLOAM_HEAP_DEFAULT=$value -fsyntax-only loam_all.c 2>&1 | grep -q 'LOAM_HEAP_DEFAULT must be'"
 	done
 	printf '#define LOAM_CPUS_MAX 0\n' >"$tmp/own_config.h"
 	gate "config header is read" \

@@ -9,6 +9,7 @@
 
 #include "directmap.h"
 #include "early.h"
+#include "locked.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -49,11 +50,15 @@ struct loam_boot {
     loam_mem_types hhdm_types; /* what the bootloader maps there, and so shall we */
     unsigned levels;           /* paging levels announced: 4 or 5 */
     struct loam_image image;
-    loam_virt code;      /* an address in the running code; 0: not to be checked */
-    loam_virt stack;     /* an address on the running stack; 0: not to be checked */
-    loam_phys rsdp;      /* ACPI root pointer; none if unknown */
-    uint64_t heap_bytes; /* wanted span of the heap; 0: LOAM_HEAP_BYTES_DEFAULT */
-    bool probe;          /* distrust the map: see loam_boot_probe() */
+    loam_virt code;                     /* an address in the running code; 0: not to be checked */
+    loam_virt stack;                    /* an address on the running stack; 0: not to be checked */
+    loam_phys rsdp;                     /* ACPI root pointer; none if unknown */
+    uint64_t heap_bytes;                /* wanted span of the heap; 0: LOAM_HEAP_BYTES_DEFAULT */
+    enum loam_allocator_kind heap_kind; /* LOAM_ALLOCATOR_NONE: LOAM_HEAP_DEFAULT */
+    enum loam_locked_kind heap_lock;    /* 0: ticket lock */
+    struct loam_caller_lock *heap_caller_lock; /* see struct loam_locked_options */
+    bool heap_debug;                           /* watch every block: debug.h */
+    bool probe;                                /* distrust the map: see loam_boot_probe() */
     const struct loam_repair_visitor *repairs; /* may be NULL; until loam_init() returns */
 };
 

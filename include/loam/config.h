@@ -2,8 +2,8 @@
  * config.h - compile-time limits and check level.
  *
  * Override any value with -D, or define LOAM_CONFIG_HEADER to the name of your
- * own header. Every value is validated here, so a bad one stops the build with a
- * sentence and never reaches run time.
+ * own header. Every value is validated at compile time: a bad one stops the build
+ * with a sentence and never reaches run time.
  */
 #ifndef LOAM_CONFIG_H
 #define LOAM_CONFIG_H
@@ -20,6 +20,12 @@
 /* 0: misuse checks only (always on); 1: + O(1) assertions; 2: + O(n) audits. */
 #ifndef LOAM_CHECK
 #define LOAM_CHECK 1
+#endif
+
+/* The heap of loam_malloc() where struct loam_boot does not say: LOAM_ALLOCATOR_BUMP,
+ * _FREELIST, _BLOCK or _ARENA. Checked in loam.h, where these names are known. */
+#ifndef LOAM_HEAP_DEFAULT
+#define LOAM_HEAP_DEFAULT LOAM_ALLOCATOR_ARENA
 #endif
 
 /*

@@ -11,7 +11,7 @@
 
 #include "books.h"
 #include "boot.h"
-#include "freelist.h"
+#include "locked.h"
 #include "once.h"
 #include "usage.h"
 
@@ -25,6 +25,22 @@ extern "C" {
 
 #define LOAM_HEAP_BYTES_DEFAULT (UINT64_C(4) << 20)
 
+LOAM_STATIC_ASSERT(LOAM_HEAP_DEFAULT == LOAM_ALLOCATOR_BUMP ||
+                       LOAM_HEAP_DEFAULT == LOAM_ALLOCATOR_FREELIST ||
+                       LOAM_HEAP_DEFAULT == LOAM_ALLOCATOR_BLOCK ||
+                       LOAM_HEAP_DEFAULT == LOAM_ALLOCATOR_ARENA,
+                   "LOAM_HEAP_DEFAULT must be LOAM_ALLOCATOR_BUMP, _FREELIST, _BLOCK or _ARENA");
+
+/* Room for a heap of any kind. Must stay where it was initialised. */
+struct loam_heap {
+    union {
+        struct loam_bump bump;
+        struct loam_freelist freelist;
+        struct loam_arena arena;
+    } over;                  /* what manages the span */
+    struct loam_block block; /* if it is of that kind: over the arena */
+};
+
 struct loam {
     struct loam_once once; /* ready: loam_init() succeeded */
     struct loam_memmap memmap;
@@ -34,9 +50,9 @@ struct loam {
     struct loam_usage usage;
     struct loam_space space;
     struct loam_cpu_features features;
-    struct loam_ticketlock books; /* held while ranges change their owner */
-    struct loam_ticketlock heap_lock;
-    struct loam_freelist heap;
+    struct loam_ticketlock books;      /* held while ranges change their owner */
+    struct loam_locked heap;           /* its lock and its kind: heap.options */
+    struct loam_heap heap_room;        /* what it locks */
     struct loam_phys_range heap_range; /* smaller than wanted where memory is short */
     bool reclaimed;                    /* the bootloader's memory was given back */
 };
@@ -66,8 +82,11 @@ LOAM_NODISCARD enum loam_status loam_init(struct loam *mm, const struct loam_boo
  */
 LOAM_NODISCARD enum loam_status loam_enter(struct loam *mm);
 
-/* The kernel's malloc family on mm->heap, under its lock with interrupts off.
- * NULL: out of memory, overflow, or before loam_init(). Context: any but NMI. */
+#define LOAM_MALLOC_ALIGN 16u /* of every block of the malloc family, at least */
+
+/* The kernel's malloc family on mm->heap, under its lock with interrupts off; what
+ * it catches is the kind's to say. NULL: out of memory, overflow, or before
+ * loam_init(). Context: any but NMI. */
 LOAM_NODISCARD void *loam_malloc(struct loam *mm, size_t size_bytes);
 LOAM_NODISCARD void *loam_calloc(struct loam *mm, size_t count, size_t size_bytes);
 LOAM_NODISCARD void *loam_realloc(struct loam *mm, void *block, size_t size_bytes);
@@ -75,11 +94,33 @@ LOAM_NODISCARD void *loam_aligned_alloc(struct loam *mm, size_t align, size_t si
 void loam_free(struct loam *mm, void *block);
 void loam_free_sized(struct loam *mm, void *block, size_t size_bytes);
 
+/** Bytes the caller may use of a live block; 0 for NULL, and where the heap does not know: bump. */
+LOAM_NODISCARD size_t loam_malloc_usable(struct loam *mm, const void *block);
+
+/**
+ * Put a heap of any kind over a span; loam_init() does it for mm->heap. For others,
+ * put a lock around what comes out with loam_locked_init().
+ *
+ * @param heap       room; must not move
+ * @param kind       any but LOAM_ALLOCATOR_NONE
+ * @param span       owned by the heap until the caller drops both
+ * @param size_bytes LOAM_FREELIST_MIN is enough for each, to begin with
+ * @param out        written on LOAM_OK: how to call it
+ *
+ * @return LOAM_OK; LOAM_INVALID: no such kind, or the span is NULL, too small,
+ *         too large or wraps
+ *
+ * Context: any; the caller serialises.
+ */
+LOAM_NODISCARD enum loam_status loam_heap_init(struct loam_heap *heap,
+                                               enum loam_allocator_kind kind, void *span,
+                                               size_t size_bytes, struct loam_allocator *out);
+
 /** @return NULL if all layers are sound and agree with each other; else the rule. Must be quiet. */
-LOAM_NODISCARD const char *loam_audit(const struct loam *mm);
+LOAM_NODISCARD const char *loam_audit(struct loam *mm);
 
 /** @return digest of all layers. Must be quiet. */
-LOAM_NODISCARD uint64_t loam_digest(const struct loam *mm);
+LOAM_NODISCARD uint64_t loam_digest(struct loam *mm);
 
 #ifdef __cplusplus
 }

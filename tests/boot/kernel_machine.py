@@ -13,10 +13,15 @@ PAT = 0x0000010500070406
 SPARE_TABLES = 16  # loam.c keeps these in stock
 STACKS = 0xFFFFFFFFD0000000  # kernel/layout.h
 
-DEMOS = ["box", "vec", "strings", "string", "mapping", "heap-at-0x8000000", "usage"]
+DEMOS = ["box", "vec", "strings", "string", "mapping", "heap-at-0x8000000", "heaps",
+         "usage"]
 SELFTESTS = ["audit", "init-twice", "malloc", "write-xor-execute", "text-aliases", "no-execute",
              "guards", "framebuffer", "registers", "tlb-remap", "tlb-unmap", "tlb-protect",
-             "stress", "symbols"]
+             "stress", "heap-stress", "symbols"]
+HEAPS = ["bump", "freelist", "block", "arena"]
+# Bytes between two blocks, at least; more with the debug layer.
+HEADER_BYTES = {"bump": 0, "freelist": 16, "block": 0, "arena": 4}
+INSIDE_MIN, CROSS_MIN = 20, 1000  # kernel/selftest_heap_stress.c
 
 # The memory map's types and the owners of the usage table.
 OWNER_OF = {
@@ -108,6 +113,14 @@ def heap_of(k):
     start, end, size = k.fields(r"heap: (0x[0-9a-f]+)\.\.(0x[0-9a-f]+), (\d+) bytes")
     equal(end - start, size, "heap bytes")
     return start, size
+
+
+def heap_kind_of(k):
+    """(kind, lock, "on" or "off" for the debug layer)"""
+    found = re.search(r"heap: 0x\w+\.\.0x\w+, \d+ bytes, (\w+), (\w+) lock, debug (on|off)\n",
+                      k.text)
+    expect(found, "no word of the heap's kind")
+    return found.groups()
 
 
 # ---- the kernel's ELF file ---------------------------------------------------------
@@ -236,6 +249,7 @@ def check_registers(k, cpus, nx=True, levels=4):
 def check_values(k):
     """Demos box, vec, strings and string."""
     start, size = heap_of(k)
+    values = k.text[k.text.index("demo box: "):k.text.index("demo string ok")]
 
     def in_heap(address, room=1):
         return start <= address and address + room <= start + size
@@ -247,13 +261,14 @@ def check_values(k):
 
     first, last = k.fields(r"vec (0x[0-9a-f]{16})\.\.(0x[0-9a-f]{16}), contents:\n")
     boxes = [(int(a, 16), int(n)) for a, n in
-             k.all(r"INFO      box pointer (0x[0-9a-f]{16}), contents (\d+)\n")]
+             re.findall(r"INFO      box pointer (0x[0-9a-f]{16}), contents (\d+)\n", values)]
     equal(last - first, 5 * 8, "bytes of the array")
     equal([n for _, n in boxes], [0, 1, 2, 3, 4], "contents")
     expect(in_heap(first, 40) and all(in_heap(a, 4) for a, _ in boxes), "not in the heap")
     places = sorted([(a, a + 4) for a, _ in boxes] + [(first, last)])
     for (_, end), (after, _) in zip(places, places[1:]):
-        expect(after >= end + 16, f"blocks at {after:#x} without room for a header")
+        expect(after >= end + HEADER_BYTES[heap_kind_of(k)[0]],
+               f"blocks at {after:#x} without room for a header")
     equal([a % 16 for a, _ in boxes], [0] * 5, "alignment")
 
     where, = k.fields(r'strings at (0x[0-9a-f]{16}): \["a", "b", "c"\]\n')
@@ -272,7 +287,7 @@ def check_mappings(k):
     expect(any(a <= behind < b and o == "usable" for a, b, o in k.intervals), "where is the frame?")
     if "memory for " in k.text:
         return  # too little for a second heap: it said so
-    start, end, pages = k.fields(r"heap (0x[0-9a-f]+)\.\.(0x[0-9a-f]+), (\d+) pages\n")
+    start, end, pages = k.fields(r"heap (0x[0-9a-f]+)\.\.(0x[0-9a-f]+), (\d+) pages,")
     equal((start, end, pages), (0x8000000, 0x8000000 + 1000 * PAGE, 1000), "the mapped heap")
     where = [k.field(pattern) for pattern in (
         r"struct at (0x[0-9a-f]{16}) holds left 3, right 4\n",
@@ -282,15 +297,48 @@ def check_mappings(k):
     expect("1000 pages unmapped and given back: an access faults" in k.text, "is it gone?")
 
 
+def check_heaps(k):
+    """Demo heaps: the values over each kind, on a span of its own."""
+    if "no heap there\n" in k.text:
+        return  # too little memory: it said so
+    kinds = ["bump", "freelist", "freelist-sized", "block", "arena"]
+    equal(k.all(r"INFO  ([\w-]+): 11 blocks came and went, all is free again\n"), kinds, "kinds")
+    text = k.text[k.text.index("demo heaps: "):k.text.index("demo heaps ok")]
+    equal(re.findall(r"INFO  ([\w-]+) over 0x", text), kinds, "kinds, before")
+    span, size = k.fields(r"INFO  bump over (0x[0-9a-f]+), (\d+) bytes\n")
+    places = [int(n, 16) for n in re.findall(
+        r"INFO  +(?:box|struct|strings|string|box pointer)(?: at)? (0x[0-9a-f]{16})\b", text)]
+    equal(len(places), 9 * len(kinds), "places shown")
+    expect(all(span <= at < span + size for at in places), "not in the private heap")
+    equal(text.count("This is a string."), len(kinds), "strings")
+
+
 def check_demos(k):
     equal(k.demos, DEMOS, "demos that went well")
     check_values(k)
     check_mappings(k)
+    check_heaps(k)
     expect("after all demos: audit sound, usage and heap as before" in k.text, "after all demos")
+
+
+def check_heap_stress(k):
+    operations, cpus, inside, cross = k.fields(
+        r"INFO  heap stress: (\d+) operations on (\d+) CPUs, (\d+) interrupts inside the "
+        r"allocator, (\d+) frees across CPUs\n")
+    *wanted, handlers, refused = k.fields(
+        r"INFO  heap stress: at least (\d+) and (\d+) were wanted; (\d+) handlers took part, "
+        r"(\d+) requests were refused\n")
+    equal(wanted, [INSIDE_MIN, CROSS_MIN] if cpus > 1 else [0, 0], "least numbers")
+    expect(inside >= wanted[0] and cross >= wanted[1], f"{inside} inside, {cross} across")
+    expect(operations >= 4000 * cpus and handlers > 0, f"{operations} by {handlers} handlers too")
+    # A bump heap gives memory back when nothing is live: it may run full meanwhile.
+    expect(refused == 0 or heap_kind_of(k)[0] == "bump" or heap_of(k)[1] < 4 * MIB,
+           f"{refused} requests were refused")
 
 
 def check_selftests(k):
     equal(k.selftests, SELFTESTS, "self-tests that went well")
+    check_heap_stress(k)
 
 
 def check_all(k, cpus=1, hhdm=0xFFFF800000000000, levels=4, nx=True, revision=6):

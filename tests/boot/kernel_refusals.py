@@ -2,7 +2,7 @@
 and the report of it, and bad input from the bootloader."""
 from kernel_machine import (
     NO_LA57, boot, case, check_books, check_hellos, check_selftests, check_tables, equal, expect,
-    failed, healthy, heap_of, passed, symbol)
+    failed, healthy, heap_kind_of, heap_of, passed, symbol)
 
 # ---- reports -----------------------------------------------------------------------------
 
@@ -54,14 +54,60 @@ def _():
     expect(len(k.all(r"#\d+ +[0-9a-f]{16}\n")) >= 2, "no bare backtrace")
 
 
-@case("double-free", quick=True)
-def _():
-    k = report("doublefree", "freelist: block is already free", "loam_free", "free",
-               "provoke_double_free", "run")
-    subject = int(k.all(r"subject (0x[0-9a-f]+)")[0], 16)
-    start, size = heap_of(k)
-    expect(start <= subject < start + size, f"subject {subject:#x} is not in the heap")
+BLOCK_BYTES = 28  # kernel/provoke.c
+
+
+def misuse(kind, word, rule, where, size=None):
+    """Misuse of the heap: the report names block, size and rule; with debug, all sites."""
+    debug = rule.startswith("debug: ")
+    k = report(f"heap={kind} {'heap-debug ' if debug else ''}{word}", rule, where, "run",
+               "loam_free_sized" if word == "heap-wrong-size" else "loam_free")
+    subject, detail = k.fields(r"subject (0x[0-9a-f]+), detail (0x[0-9a-f]+)")
+    start, length = heap_of(k)
+    expect(start <= subject < start + length, f"subject {subject:#x} is not in the heap")
     expect(k.all(r"ERROR   owner: (\w+), 0x") == ["heap"], "owner of the subject")
+    equal(heap_kind_of(k), (kind, "spin", "on" if debug else "off"), "heap")
+    if size is not None:
+        equal(detail, size, "detail: the block's size")
+    if debug:
+        equal(k.fields(r"ERROR   block (0x[0-9a-f]+), (\d+) bytes"), [subject, BLOCK_BYTES],
+              "block and size")
+        sites = {what.strip(): name for what, name in
+                 k.all(r"ERROR     ([a-z ]+) [0-9a-f]{16} (\w+)\+0x")}
+        wanted = {"allocated at": where, "found at": where}
+        if word == "doublefree":
+            wanted["freed at"] = where
+        equal(sites, wanted, "sites")
+
+
+def misuses():
+    free, wide, size = "doublefree", "heap-overflow", "heap-wrong-size"
+    places = {free: "provoke_double_free", wide: "provoke_heap_overflow",
+              size: "provoke_heap_wrong_size"}
+    rows = [  # what bump and block do not see is in their headers
+        ("bump", free, "bump: not a block of this heap", None),
+        ("bump", size, "bump: wrong size", BLOCK_BYTES),
+        ("freelist", free, "freelist: block is already free", None),
+        ("freelist", wide, "freelist: block overflowed", BLOCK_BYTES),
+        ("freelist", size, "freelist: wrong size", BLOCK_BYTES),
+        ("block", free, "block: block is already free", None),
+        ("block", size, "block: wrong size", 32),
+        ("arena", free, "arena: block is already free", None),
+        ("arena", wide, "arena: block overflowed", BLOCK_BYTES),
+        ("arena", size, "arena: wrong size", BLOCK_BYTES),
+        ("bump", wide, "debug: block was written past its end", None),
+        ("block", wide, "debug: block was written past its end", None),
+        ("arena", free, "debug: block is already free", None),
+        ("arena", size, "debug: wrong size", None),
+    ]
+    for kind, word, rule, detail in rows:
+        name = f"{word}-{kind}" + ("-debug" if rule.startswith("debug: ") else "")
+        case(name, quick=kind == "arena")(
+            lambda kind=kind, word=word, rule=rule, detail=detail:
+            misuse(kind, word, rule, places[word], detail))
+
+
+misuses()
 
 
 @case("stack-overflow", quick=True)
@@ -143,6 +189,7 @@ def refusals():
         "no-executable-address": ("shim.no=address", "limine: no executable address response"),
         "memmap_M01_no_entries": ("shim.map=empty", "limine: the memory map has no entry"),
         "memmap_M02_nothing_usable": ("shim.map=none", "loam: no usable memory"),
+        "heap-without-sizes": ("heap=freelist-sized", "loam: a heap that must be told sizes"),
         "memmap_M22_too_many_entries": ("shim.entries=5000", "more entries than there is room for"),
     }
     for name, (cmdline, words) in refused.items():

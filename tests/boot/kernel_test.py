@@ -21,9 +21,9 @@ import threading
 import kernel_refusals  # noqa: F401 - more cases
 import shim_machine as lab
 from kernel_machine import (
-    CASES, DEMOS, MIB, NO_LA57, PAGE, SELFTESTS, Kernel, boot, case, check_all, check_books,
+    CASES, DEMOS, HEAPS, MIB, NO_LA57, PAGE, SELFTESTS, Kernel, boot, case, check_all, check_books,
     check_demos, check_hellos, check_machine, check_registers, check_selftests, equal, expect,
-    failed, healthy, heap_of, passed, symbol)
+    failed, healthy, heap_kind_of, heap_of, passed, symbol)
 
 FIVE_LEVELS = 0xFF00000000000000
 OVMF_CODE = "/usr/share/OVMF/OVMF_CODE_4M.fd"
@@ -219,6 +219,67 @@ def _():
     expect("WARN  not understood on the command line: frobnicate" in k.text, k.tail())
 
 
+def heaps():
+    for kind in HEAPS:
+        for debug in (False, True):
+            def run(kind=kind, debug=debug):
+                # A bump heap has room for the stress only if it is large.
+                cmdline = f"heap={kind} heap=64M" + (" heap-debug" if debug else "")
+                k = healthy(cpus=4, cpu=NO_LA57, cmdline=cmdline)
+                equal(heap_kind_of(k), (kind, "spin", "on" if debug else "off"), "heap")
+                expect(f", 1000 pages, {kind}\n" in k.text, "kind of the mapped heap")
+            case(f"heap-{kind}" + ("-debug" if debug else ""), quick=not debug)(run)
+
+
+heaps()
+
+
+@case("heap-behind-a-ticket-lock")
+def _():
+    k = healthy(cpus=2, cpu=NO_LA57, cmdline="heap-lock=ticket")
+    equal(heap_kind_of(k), ("arena", "ticket", "off"), "heap")
+
+
+@case("heap-nonsense")
+def _():
+    for word in ("heap=nonsense", "heap=none", "heap-lock=nonsense"):
+        k = passed(boot(cmdline=f"demo=box {word}"))
+        expect(f"WARN  not understood on the command line: {word}\n" in k.text, k.tail())
+
+
+@case("heap-bump-gives-everything-back", quick=True)
+def _():
+    """Without symbols, which live for ever: all that demos and self-tests took is free."""
+    status, text = interactive(["demos", "selftest", "heap", "poweroff"], cpus=4,
+                               cmdline="shell heap=bump shim.no=file")
+    equal(status, 33, f"status; {text[-200:]}")
+    expect("after all demos: audit sound" in text, text[-400:])
+    expect("selftest heap-stress ok" in text, text[-400:])
+    expect("INFO  heap: bump, 0 bytes in 0 blocks, at most " in text, text[-400:])
+    given, taken = re.search(r"heap: (\d+) allocations, (\d+) frees, \d+ resizes, \d+ refusals",
+                             text).groups()
+    expect(given == taken and int(given) > 4000, f"{given} allocations, {taken} frees")
+
+
+@case("heap-chosen-when-built", quick=True)
+def _():
+    """make HEAP=...: another kind is another kernel, without a clean build."""
+    build = os.path.join(lab.SCRATCH, "built")
+    shutil.copytree(os.path.join(lab.BUILD, "kernel"), os.path.join(build, "kernel"))
+
+    def make(kind):
+        return subprocess.run(["make", "-s", "-C", ROOT, "-f", "kernel/kernel.mk",
+                               f"BUILD={build}", f"HEAP={kind}", f"{build}/kernel.elf"],
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    for kind in ("freelist", "bump"):
+        made = make(kind)
+        equal(made.returncode, 0, f"make HEAP={kind}: {made.stdout.decode()[-300:]}")
+        with open(f"{build}/kernel.elf", "rb") as f:
+            k = passed(boot(kernel=f.read(), cpu=NO_LA57, cmdline="demo=box"))
+        equal(heap_kind_of(k)[0], kind, "heap")
+    expect(b"must be one of bump freelist block arena" in make("slab").stdout, "HEAP=slab")
+
+
 @case("heap-of-1M", quick=True)
 def _():
     k = passed(boot(cpu=NO_LA57, cmdline="heap=1M"))
@@ -250,13 +311,13 @@ def _():
     check_selftests(k)
 
 
-def interactive(lines, cpus=2):
+def interactive(lines, cpus=2, cmdline="shell"):
     """Type each line at the prompt; the whole output and the exit status."""
     command = [lab.QEMU, "-nodefaults", "-no-user-config", "-display", "none", "-serial", "stdio",
                "-device", "isa-debug-exit,iobase=0xf4,iosize=0x04", "-no-reboot", "-accel", "tcg",
                "-M", "q35", "-cpu", NO_LA57, "-m", "128M", "-smp", str(cpus),
                "-kernel", os.path.join(lab.BUILD, "boot", "shim.elf"),
-               "-initrd", os.path.join(lab.BUILD, "kernel.elf"), "-append", "shell"]
+               "-initrd", os.path.join(lab.BUILD, "kernel.elf"), "-append", cmdline]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     timer = threading.Timer(120, process.kill)
     timer.start()
@@ -274,13 +335,15 @@ def interactive(lines, cpus=2):
 
 @case("shell", quick=True)
 def _():
-    status, text = interactive(["", "help", "cpus", "map", "demos", "demo box", "demo", "selftest",
-                                "reclaim", "usage", "reclaim", "x\bnonsense", "poweroff"])
+    status, text = interactive(["", "help", "cpus", "map", "heap", "demos", "demo box", "demo",
+                                "selftest", "reclaim", "usage", "reclaim", "x\bnonsense",
+                                "poweroff"])
     equal(status, 33, f"status; {text[-200:]}")
     for words in ("the page tables, run by run", "CPU 1: local APIC id 1, ready",
                   "after all demos: audit sound", "demo box ok", "a text that grows by appending",
                   "selftest stress ok", "INFO  reclaimed ", "INFO  audit: sound",
-                  "reclaim refused: ", "ERROR unknown: nonsense; try help"):
+                  "INFO  heap: arena, ", " allocations, ", "reclaim refused: ",
+                  "ERROR unknown: nonsense; try help"):
         expect(words in text, f"no {words!r} in what the shell says")
     base = symbol("kernel_text_start")
     row = next(line for line in text.split("\n") if line.startswith(f"0x{base:016x}-"))

@@ -1,4 +1,4 @@
-/* dies: freelist: not a block of this heap */
+/* dies: arena: not a block of this heap */
 #include "loam_world.h"
 
 int main(void)

@@ -1,4 +1,4 @@
-/* dies: freelist: block is already free */
+/* dies: arena: block is already free */
 #include "loam_world.h"
 
 int main(void)
