@@ -39,6 +39,7 @@ include kernel/kernel.mk
 include boot/iso.mk
 include tools/tools.mk
 include examples/embed.mk
+include bindings/rust/rust.mk
 include bench/figures.mk
 
 .PHONY: help

@@ -1,7 +1,7 @@
 #!/bin/sh
 # deps.sh - install the programs that a make target needs, once.
 #
-#     tools/deps.sh TARGET     TARGET: run iso sim test lint fuzz figures
+#     tools/deps.sh TARGET     TARGET: run iso sim test rust lint fuzz bench figures
 #
 # What is present is left alone: with everything there this prints nothing and
 # takes no time. Else the missing packages are installed through apt-get, with
@@ -79,6 +79,24 @@ need_tests() {
 	need_iso
 	need_header stdio.h libc6-dev
 	need_header cmocka.h libcmocka-dev
+	need_cargo
+}
+
+need_cargo() {
+	if ! command -v cargo >/dev/null 2>&1 && [ ! -x "${HOME-}/.cargo/bin/cargo" ]; then
+		want "cargo-web rustc-web" cargo # Debian 12's plain ones are too old for the peers
+	fi
+}
+
+need_bench() {
+	need python3 python3
+	need_header stdio.h libc6-dev
+	need valgrind valgrind
+	# As bench/arena/report.py looks for it.
+	has_matplotlib='import importlib.util as u, sys; sys.exit(not u.find_spec("matplotlib"))'
+	python3 -c "$has_matplotlib" 2>/dev/null || /usr/bin/python3 -c "$has_matplotlib" 2>/dev/null ||
+		want python3-matplotlib "Python's matplotlib"
+	need_cargo
 }
 
 need_compiler
@@ -90,10 +108,11 @@ sim)
 	need_header cmocka.h libcmocka-dev
 	;;
 test) need_tests ;;
+rust) need_cargo ;;
+bench) need_bench ;;
 figures)
 	need qemu-system-x86_64 qemu-system-x86
-	need python3 python3
-	need_header stdio.h libc6-dev
+	need_bench
 	;;
 fuzz)
 	need clang clang
@@ -107,7 +126,7 @@ lint)
 	need nm binutils
 	;;
 *)
-	echo "usage: tools/deps.sh run|iso|sim|test|lint|fuzz|figures" >&2
+	echo "usage: tools/deps.sh run|iso|sim|test|rust|lint|fuzz|bench|figures" >&2
 	exit 2
 	;;
 esac
