@@ -40,6 +40,7 @@ include boot/iso.mk
 include tools/tools.mk
 include examples/embed.mk
 include bindings/rust/rust.mk
+include bench/bench.mk
 include bench/figures.mk
 
 .PHONY: help
@@ -55,6 +56,7 @@ help:
 	@echo 'make fuzz            fuzz every input, SECONDS each'
 	@echo 'make mutants         are listed mutants noticed by the tests that should?'
 	@echo 'make mutation-score  share of random mutants of src/ that the tests notice, in SECONDS'
+	@echo 'make bench-arena     the heaps beside their peers, ten minutes; writes docs/bench-arena*'
 	@echo 'make figures         run the benchmarks, write docs/figures.md'
 	@echo
 	@echo 'What a target needs and the system lacks is installed first (tools/deps.sh: apt-get).'

@@ -5,5 +5,5 @@ FIGURES += 'python3 bench/boot_time.py --shim $(SHIM) --kernel $(KERNEL)' \
 .PHONY: figures
 figures:
 	@tools/deps.sh figures
-	$(PARALLEL) $(SHIM) $(KERNEL)
+	$(PARALLEL) $(SHIM) $(KERNEL) $(BENCH)
 	@python3 bench/figures.py docs/figures.md $(FIGURES)

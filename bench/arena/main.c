@@ -1,0 +1,229 @@
+/*
+ * main.c - bench-arena: Loam's heaps over a span of bytes, and their peers.
+ *
+ *     bench-arena [--heaps NAME,...] [--workloads NAME,...] [--rounds N] [--repeats N]
+ *                 [--no-speed] [--no-bump] [--no-density] [--no-latency]
+ *                 [--out DIRECTORY]
+ *     bench-arena --pairs|--instructions --heaps NAME [--workloads NAME]
+ *
+ * bench/arena/report.py runs it, and makes tables and pictures of what it writes
+ * to DIRECTORY.
+ */
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "bench.h"
+
+#define BENCH_ROUNDS_MAX 500u
+
+/* ---- help for the parts ---------------------------------------------------------- */
+
+static void bench_fail(const char *what, const char *name)
+{
+    (void)fprintf(stderr, "bench-arena: %s: %s\n", what, name);
+    exit(1);
+}
+
+void bench_heap_init(const struct bench_heap *heap, const struct bench_plan *plan,
+                     size_t size_bytes)
+{
+    if (!heap->init(plan->span, size_bytes))
+        bench_fail("refuses the span", heap->name);
+}
+
+FILE *bench_file(const struct bench_plan *plan, const char *name, const char *first_line)
+{
+    if (plan->directory == NULL)
+        return NULL;
+    char path[4096];
+    (void)snprintf(path, sizeof path, "%s/%s", plan->directory, name);
+    FILE *file = fopen(path, "w");
+    if (file == NULL)
+        bench_fail("cannot write", path);
+    (void)fprintf(file, "%s\n", first_line);
+    return file;
+}
+
+static int bench_compare(const void *a, const void *b)
+{
+    const double x = *(const double *)a;
+    const double y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+double bench_median(double *values, size_t count)
+{
+    qsort(values, count, sizeof *values, bench_compare);
+    return (values[count / 2] + values[(count - 1) / 2]) / 2;
+}
+
+void bench_progress(const char *format, ...)
+{
+    if (!isatty(STDERR_FILENO))
+        return;
+    va_list arguments;
+    va_start(arguments, format);
+    (void)fprintf(stderr, "\r\033[K");
+    (void)vfprintf(stderr, format, arguments);
+    va_end(arguments);
+}
+
+void *bench_array(size_t count, size_t size_bytes)
+{
+    void *array = calloc(count, size_bytes);
+    if (array == NULL)
+        bench_fail("out of memory", "the benchmark itself");
+    return array;
+}
+
+/* As a kernel's direct map: large pages, all there. */
+static void *bench_span(void)
+{
+    const size_t large = (size_t)2 << 20;
+    void *memory = mmap(NULL, BENCH_SPAN_BYTES + large, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED)
+        bench_fail("out of memory", "the span");
+    void *span = (void *)(((uintptr_t)memory + large - 1) & ~(uintptr_t)(large - 1));
+    (void)madvise(span, BENCH_SPAN_BYTES, MADV_HUGEPAGE);
+    memset(span, 0xa5, BENCH_SPAN_BYTES);
+    return span;
+}
+
+/* ---- arguments ------------------------------------------------------------------ */
+
+struct parts {
+    bool speed, bump, density, latency, pairs, instructions;
+};
+
+/* The first name of a list "a,b,c"; steps *list behind it. */
+static const char *next_name(char **list)
+{
+    char *name = *list;
+    char *comma = strchr(name, ',');
+    *list = comma == NULL ? NULL : comma + 1;
+    if (comma != NULL)
+        *comma = '\0';
+    return name;
+}
+
+/* All heaps, or the one with that name. */
+static bool add_heaps(struct bench_plan *plan, const char *name)
+{
+    const struct bench_heap *tables[] = { bench_empty, bench_loam, BENCH_PEERS };
+    const size_t before = plan->heap_count;
+    for (size_t t = 0; t < 3; t++)
+        for (const struct bench_heap *heap = tables[t]; heap->name != NULL; heap++)
+            if (plan->heap_count < BENCH_HEAPS_MAX &&
+                (name == NULL || strcmp(name, heap->name) == 0))
+                plan->heaps[plan->heap_count++] = heap;
+    return plan->heap_count != before;
+}
+
+static void plan_heaps(struct bench_plan *plan, char *list)
+{
+    plan->heap_count = 0;
+    while (list != NULL) {
+        const char *name = next_name(&list);
+        if (plan->heap_count == BENCH_HEAPS_MAX || !add_heaps(plan, name))
+            bench_fail("no such heap, or too many", name);
+    }
+}
+
+static bool add_workloads(struct bench_plan *plan, const char *name)
+{
+    const size_t before = plan->workload_count;
+    for (size_t w = 0; w < BENCH_WORKLOADS && plan->workload_count < BENCH_WORKLOADS; w++)
+        if (name == NULL || strcmp(name, bench_workloads[w].name) == 0)
+            plan->workloads[plan->workload_count++] = &bench_workloads[w];
+    return plan->workload_count != before;
+}
+
+static void plan_workloads(struct bench_plan *plan, char *list)
+{
+    plan->workload_count = 0;
+    while (list != NULL) {
+        const char *name = next_name(&list);
+        if (!add_workloads(plan, name))
+            bench_fail("no such workload, or too many", name);
+    }
+}
+
+static unsigned number_of(const char *text, unsigned limit)
+{
+    char *end = NULL;
+    const unsigned long number = strtoul(text, &end, 10);
+    if (*text == '\0' || *end != '\0' || number == 0 || number > limit)
+        bench_fail("not a sensible number", text);
+    return (unsigned)number;
+}
+
+static bool switch_part(struct parts *parts, const char *argument)
+{
+    if (strcmp(argument, "--no-speed") == 0)
+        parts->speed = false;
+    else if (strcmp(argument, "--no-bump") == 0)
+        parts->bump = false;
+    else if (strcmp(argument, "--no-density") == 0)
+        parts->density = false;
+    else if (strcmp(argument, "--no-latency") == 0)
+        parts->latency = false;
+    else if (strcmp(argument, "--pairs") == 0)
+        *parts = (struct parts){ .pairs = true };
+    else if (strcmp(argument, "--instructions") == 0)
+        *parts = (struct parts){ .instructions = true };
+    else
+        return false;
+    return true;
+}
+
+static void read_arguments(struct bench_plan *plan, struct parts *parts, char **arguments)
+{
+    for (; *arguments != NULL; arguments++) {
+        if (switch_part(parts, *arguments))
+            continue;
+        const char *option = *arguments++;
+        if (*arguments == NULL)
+            bench_fail("unknown, or without a value", option);
+        if (strcmp(option, "--heaps") == 0)
+            plan_heaps(plan, *arguments);
+        else if (strcmp(option, "--workloads") == 0)
+            plan_workloads(plan, *arguments);
+        else if (strcmp(option, "--rounds") == 0)
+            plan->rounds = number_of(*arguments, BENCH_ROUNDS_MAX);
+        else if (strcmp(option, "--repeats") == 0)
+            plan->repeats = number_of(*arguments, BENCH_ROUNDS_MAX);
+        else if (strcmp(option, "--out") == 0)
+            plan->directory = *arguments;
+        else
+            bench_fail("unknown", option);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    struct bench_plan plan = { .rounds = 40, .repeats = 5 };
+    struct parts parts = { .speed = true, .bump = true, .density = true, .latency = true };
+    (void)argc;
+    (void)add_heaps(&plan, NULL);
+    (void)add_workloads(&plan, NULL);
+    read_arguments(&plan, &parts, argv + 1);
+    plan.span = bench_span();
+
+    if (parts.speed)
+        bench_speed(&plan);
+    if (parts.bump)
+        bench_bump(&plan);
+    if (parts.density)
+        bench_density(&plan);
+    if (parts.latency)
+        bench_latency(&plan);
+    if (parts.pairs)
+        bench_pairs(&plan);
+    if (parts.instructions)
+        bench_instructions(&plan);
+    return 0;
+}

@@ -1,0 +1,51 @@
+# bench.mk - benchmarks that need more than a script: bench/arena and its peers.
+#
+# Loam is built as a kernel builds it, its peers as their authors release them
+# (bench/peers/Cargo.toml).
+BENCH := $(BUILD)/bench-arena
+CARGO ?= $(firstword $(shell command -v cargo 2>/dev/null) $(wildcard $(HOME)/.cargo/bin/cargo) cargo)
+BENCH_LOAM ?= loam_all.c
+BENCH_LOAM_FLAGS := -std=c11 -Iinclude -O2 -ffreestanding -fno-stack-protector -mno-red-zone \
+  -mgeneral-regs-only -Wall -Wextra -MMD -MP
+BENCH_FLAGS := -std=c11 -D_GNU_SOURCE -Iinclude -O2 -g -MMD -MP -Wall -Wextra -Wpedantic -Wconversion \
+  -Wsign-conversion -Wshadow -Wundef -Wcast-qual -Wstrict-prototypes -Wmissing-prototypes -Wvla \
+  -Wformat=2 -Wwrite-strings $(WERROR)
+BENCH_OBJECTS := $(patsubst bench/arena/%.c,$(BUILD)/bench/%.o,$(wildcard bench/arena/*.c)) \
+  $(BENCH_LOAM:%.c=$(BUILD)/bench/loam/%.o)
+BENCH_PEERS := $(BUILD)/bench/peers/release/libpeers.a
+
+BENCH_REPORT = python3 bench/arena/report.py --bench $(BENCH) --cargo $(CARGO)
+
+# Ten minutes; the tables and pictures of docs/bench-arena.md.
+.PHONY: bench-arena bench-arena-build
+bench-arena: bench-arena-build
+	@$(BENCH_REPORT) --raw $(BUILD)/bench-arena.raw --docs docs
+
+bench-arena-build:
+	@tools/deps.sh bench
+	$(PARALLEL) $(BENCH)
+
+FIGURES += '$(BENCH_REPORT) --raw $(BUILD)/bench-arena.short --short'
+
+$(BUILD)/bench/%.o: bench/arena/%.c
+	$(call say,CC,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(BENCH_FLAGS) -c $< -o $@
+
+$(BUILD)/bench/loam/%.o: %.c
+	$(call say,CC,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(BENCH_LOAM_FLAGS) -c $< -o $@
+
+$(BENCH_PEERS): $(wildcard bench/peers/Cargo.* bench/peers/src/*.rs)
+	$(call say,CARGO,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)CARGO_TARGET_DIR=$(abspath $(BUILD))/bench/peers $(CARGO) build --release --locked --quiet \
+		--manifest-path bench/peers/Cargo.toml
+	$(Q)touch $@
+
+$(BENCH): $(BENCH_OBJECTS) $(BENCH_PEERS)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(BENCH_OBJECTS) $(BENCH_PEERS) -lm -o $@
+
+-include $(wildcard $(BUILD)/bench/*.d $(BUILD)/bench/loam/*.d $(BUILD)/bench/loam/src/*.d)
