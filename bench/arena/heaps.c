@@ -6,7 +6,6 @@
 #include <loam/port.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include <loam/arena.h>
 #include <loam/block.h>
@@ -186,19 +185,15 @@ static void *block_realloc(void *pointer, size_t old_bytes, size_t size_bytes, s
     return loam_block_realloc(&block, pointer, &resize);
 }
 
-/* block and freelist take headers that they left when they were set up in the same
- * memory before for their own. */
 static bool block_init_arena(void *span, size_t size_bytes)
 {
     const struct loam_block_fallback fallback = { .arena = &arena };
-    memset(span, 0, size_bytes);
     return arena_init(span, size_bytes) && loam_block_init(&block, &fallback) == LOAM_OK;
 }
 
 static bool block_init_freelist(void *span, size_t size_bytes)
 {
     const struct loam_block_fallback fallback = { .freelist = &freelist };
-    memset(span, 0, size_bytes);
     return freelist_init(span, size_bytes) && loam_block_init(&block, &fallback) == LOAM_OK;
 }
 
