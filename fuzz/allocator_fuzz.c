@@ -4,7 +4,7 @@
  * of its own and looked at before it goes. Sound after every call; nothing in use
  * in the end.
  */
-#include "fuzz.h"
+#include "blocks.h"
 
 #include <loam/locked.h>
 
@@ -12,12 +12,6 @@
 #define SPAN_BYTES 65536u
 #define SPAN_MIN   4096u
 #define SPAN_ALIGN 65536u /* so that an input means the same wherever it runs */
-
-struct block {
-    unsigned char *start; /* NULL: none */
-    size_t size_bytes;
-    unsigned char fill;
-};
 
 struct world {
     struct loam_bump bump;
@@ -30,20 +24,6 @@ struct world {
     bool knows_sizes;
 };
 
-static void check_fill(const struct block *block, size_t size_bytes)
-{
-    for (size_t i = 0; i < size_bytes; i++)
-        FUZZ_CHECK(block->start[i] == block->fill);
-}
-
-static void set_block(struct world *world, struct block *block, void *start, size_t size_bytes)
-{
-    block->start = start;
-    block->size_bytes = size_bytes;
-    block->fill = world->next_fill++;
-    memset(start, block->fill, size_bytes);
-}
-
 static void allocate(struct world *world, struct block *block, size_t size_bytes, size_t align)
 {
     const uint64_t before = loam_locked_digest(&world->heap);
@@ -55,7 +35,7 @@ static void allocate(struct world *world, struct block *block, size_t size_bytes
     FUZZ_CHECK(loam_is_power_of_two(align) && (uintptr_t)start % align == 0);
     if (world->knows_sizes && world->heap.options.allocator.kind != LOAM_ALLOCATOR_BUMP)
         FUZZ_CHECK(loam_locked_usable(&world->heap, start) >= size_bytes);
-    set_block(world, block, start, size_bytes);
+    fill_block(block, start, size_bytes, &world->next_fill);
 }
 
 static void allocate_zeroed(struct world *world, struct block *block, size_t count,
@@ -67,7 +47,7 @@ static void allocate_zeroed(struct world *world, struct block *block, size_t cou
     FUZZ_CHECK(size_bytes == 0 || count <= (SPAN_MIN + SPAN_BYTES) / size_bytes);
     for (size_t i = 0; i < count * size_bytes; i++)
         FUZZ_CHECK(start[i] == 0);
-    set_block(world, block, start, count * size_bytes);
+    fill_block(block, start, count * size_bytes, &world->next_fill);
 }
 
 static void release(struct world *world, struct block *block, bool sized)
@@ -96,16 +76,7 @@ static void resize(struct world *world, struct block *block, size_t size_bytes, 
         block->start = start;
         check_fill(block, size_bytes < block->size_bytes ? size_bytes : block->size_bytes);
     }
-    set_block(world, block, start, size_bytes);
-}
-
-/* Small, any, or near the top of what a size can be. */
-static size_t take_size(struct fuzz_input *input)
-{
-    const uint64_t kind = fuzz_take(input, 1);
-    if (kind < 128)
-        return kind;
-    return kind < 250 ? fuzz_take(input, 2) : (size_t)(0 - fuzz_take(input, 2));
+    fill_block(block, start, size_bytes, &world->next_fill);
 }
 
 /* A power of two, or now and then none. */
@@ -123,15 +94,15 @@ static void step(struct fuzz_input *input, struct world *world)
     case 0:
     case 1:
         if (block->start == NULL)
-            allocate(world, block, take_size(input), 8);
+            allocate(world, block, take_any_size(input), 8);
         break;
     case 2:
         if (block->start == NULL)
-            allocate(world, block, take_size(input), take_align(input));
+            allocate(world, block, take_any_size(input), take_align(input));
         break;
     case 3:
         if (block->start == NULL)
-            allocate_zeroed(world, block, take_size(input), take_size(input));
+            allocate_zeroed(world, block, take_any_size(input), take_any_size(input));
         break;
     case 4:
     case 5:
@@ -139,10 +110,10 @@ static void step(struct fuzz_input *input, struct world *world)
             release(world, block, what % 8 == 4);
         break;
     case 6:
-        resize(world, block, take_size(input), 8);
+        resize(world, block, take_any_size(input), 8);
         break;
     default:
-        resize(world, block, take_size(input), take_align(input));
+        resize(world, block, take_any_size(input), take_align(input));
         break;
     }
     fuzz_check_sound(loam_locked_audit(&world->heap));

@@ -4,7 +4,7 @@
  * or a tag in a block, show. Memory that is not lent is poisoned. Sound after every
  * call; one free block per span in the end.
  */
-#include "fuzz.h"
+#include "blocks.h"
 
 #include <sanitizer/asan_interface.h>
 #include <sys/mman.h>
@@ -16,12 +16,6 @@
 #define SPAN_BYTES ((size_t)16384) /* from one span's start to the next: they may meet */
 #define MEMORY_AT  0x200000000000  /* always there: addresses decide the check bits */
 #define MEMORY     ((SPANS + 1) * SPAN_BYTES)
-
-struct block {
-    unsigned char *start; /* NULL: none */
-    size_t size_bytes;
-    unsigned char fill;
-};
 
 struct span {
     unsigned char *start;
@@ -68,12 +62,6 @@ static void check_sound(void)
 
 /* ---- blocks -------------------------------------------------------------- */
 
-static void check_fill(const struct block *block, size_t size_bytes)
-{
-    for (size_t i = 0; i < size_bytes; i++)
-        FUZZ_CHECK(block->start[i] == block->fill);
-}
-
 static bool is_in_a_span(const unsigned char *start, size_t size_bytes)
 {
     for (unsigned i = 0; i < SPANS; i++) {
@@ -87,13 +75,10 @@ static bool is_in_a_span(const unsigned char *start, size_t size_bytes)
 
 static void set_block(struct block *block, void *start, size_t size_bytes, size_t align)
 {
-    block->start = start;
-    block->size_bytes = size_bytes;
-    block->fill = world->next_fill++;
     FUZZ_CHECK((uintptr_t)start % LOAM_ARENA_ALIGN == 0 && (uintptr_t)start % align == 0);
     FUZZ_CHECK(loam_arena_usable(&world->heap, start) == size_bytes);
     FUZZ_CHECK(is_in_a_span(start, size_bytes));
-    memset(start, block->fill, size_bytes);
+    fill_block(block, start, size_bytes, &world->next_fill);
 }
 
 /* Refused although it would fit: only because of its alignment, or because the

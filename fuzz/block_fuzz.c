@@ -5,7 +5,7 @@
  * header in a block, show. Sound after every call; the fallback has everything
  * back in the end.
  */
-#include "fuzz.h"
+#include "blocks.h"
 
 #include <loam/block.h>
 
@@ -13,33 +13,18 @@
 #define CHUNK      LOAM_BLOCK_CHUNK_BYTES
 #define SPAN_BYTES (8u * CHUNK)
 
-struct block {
-    unsigned char *start; /* NULL: none */
-    size_t size_bytes;
-    unsigned char fill;
-    bool is_foreign; /* straight from the fallback */
-};
-
 struct world {
     struct loam_arena arena;
     struct loam_freelist list;
     struct loam_block heap;
     struct block block[BLOCKS];
+    bool is_foreign[BLOCKS]; /* straight from the fallback */
     unsigned char next_fill;
 };
 
-static void check_fill(const struct block *block, size_t size_bytes)
+static bool *is_foreign(struct world *world, const struct block *block)
 {
-    for (size_t i = 0; i < size_bytes; i++)
-        FUZZ_CHECK(block->start[i] == block->fill);
-}
-
-static void set_block(struct world *world, struct block *block, void *start, size_t size_bytes)
-{
-    block->start = start;
-    block->size_bytes = size_bytes;
-    block->fill = world->next_fill++;
-    memset(start, block->fill, size_bytes);
+    return &world->is_foreign[block - world->block];
 }
 
 static void allocate(struct world *world, struct block *block, size_t size_bytes, size_t align)
@@ -53,8 +38,8 @@ static void allocate(struct world *world, struct block *block, size_t size_bytes
     FUZZ_CHECK((uintptr_t)start % align == 0);
     FUZZ_CHECK((uintptr_t)start % LOAM_BLOCK_ALIGN_MIN == 0);
     FUZZ_CHECK(loam_block_usable(&world->heap, start) >= size_bytes);
-    block->is_foreign = false;
-    set_block(world, block, start, size_bytes);
+    *is_foreign(world, block) = false;
+    fill_block(block, start, size_bytes, &world->next_fill);
 }
 
 static void allocate_foreign(struct world *world, struct block *block, size_t size_bytes)
@@ -64,16 +49,16 @@ static void allocate_foreign(struct world *world, struct block *block, size_t si
                       : loam_freelist_alloc(&world->list, size_bytes, 8);
     if (start == NULL)
         return;
-    block->is_foreign = true;
-    set_block(world, block, start, size_bytes);
+    *is_foreign(world, block) = true;
+    fill_block(block, start, size_bytes, &world->next_fill);
 }
 
 static void release(struct world *world, struct block *block, bool sized)
 {
     check_fill(block, block->size_bytes);
-    if (block->is_foreign && world->heap.fallback.arena != NULL)
+    if (*is_foreign(world, block) && world->heap.fallback.arena != NULL)
         loam_arena_free(&world->arena, block->start);
-    else if (block->is_foreign)
+    else if (*is_foreign(world, block))
         loam_freelist_free(&world->list, block->start);
     else if (sized)
         loam_block_free_sized(&world->heap, block->start, block->size_bytes);
@@ -90,7 +75,7 @@ static void resize(struct world *world, struct block *block, size_t size_bytes, 
         size_bytes,
         (size_t)1 << how / 2 % 14,
     };
-    if (block->is_foreign && block->start != NULL)
+    if (*is_foreign(world, block) && block->start != NULL)
         return;
     void *start = loam_block_realloc(&world->heap, block->start, &request);
     if (start == NULL) {
@@ -107,8 +92,8 @@ static void resize(struct world *world, struct block *block, size_t size_bytes, 
         block->start = start;
         check_fill(block, size_bytes < block->size_bytes ? size_bytes : block->size_bytes);
     }
-    block->is_foreign = false;
-    set_block(world, block, start, size_bytes);
+    *is_foreign(world, block) = false;
+    fill_block(block, start, size_bytes, &world->next_fill);
 }
 
 /* Small, any, or near the top of what a size can be. */
@@ -138,8 +123,8 @@ static void flood(struct world *world, struct block *block, size_t size_bytes)
     if (count == 0)
         return;
     if (block->start == NULL) {
-        block->is_foreign = false;
-        set_block(world, block, some[0], size_bytes % 2049);
+        *is_foreign(world, block) = false;
+        fill_block(block, some[0], size_bytes % 2049, &world->next_fill);
     } else {
         loam_block_free(&world->heap, some[0]);
     }

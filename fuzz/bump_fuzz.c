@@ -3,19 +3,13 @@
  * filled with bytes of its own and looked at before it goes: blocks that
  * overlap show. Sound after every call; everything is free once nothing lives.
  */
-#include "fuzz.h"
+#include "blocks.h"
 
 #include <loam/bump.h>
 
 #define BLOCKS     16u
 #define MARKS      4u
 #define SPAN_BYTES 4096u
-
-struct block {
-    unsigned char *start; /* NULL: none */
-    size_t size_bytes;
-    unsigned char fill;
-};
 
 struct marked {
     struct loam_bump_mark mark;
@@ -30,20 +24,11 @@ struct world {
     unsigned char next_fill;
 };
 
-static void check_fill(const struct block *block, size_t size_bytes)
-{
-    for (size_t i = 0; i < size_bytes; i++)
-        FUZZ_CHECK(block->start[i] == block->fill);
-}
-
 static void set_block(struct world *world, struct block *block, void *start, size_t size_bytes)
 {
-    block->start = start;
-    block->size_bytes = size_bytes;
-    block->fill = world->next_fill++;
     FUZZ_CHECK((uintptr_t)start >= world->heap.start);
     FUZZ_CHECK(size_bytes <= world->heap.end - (uintptr_t)start);
-    memset(start, block->fill, size_bytes);
+    fill_block(block, start, size_bytes, &world->next_fill);
 }
 
 static void allocate(struct world *world, struct block *block, size_t size_bytes, size_t align)
@@ -136,15 +121,6 @@ static void return_to_mark(struct world *world, unsigned which)
     FUZZ_CHECK(world->heap.count >= live);
 }
 
-/* Small, any, or near the top of what a size can be. */
-static size_t take_size(struct fuzz_input *input)
-{
-    const uint64_t kind = fuzz_take(input, 1);
-    if (kind < 128)
-        return kind;
-    return kind < 250 ? fuzz_take(input, 2) : (size_t)(0 - fuzz_take(input, 2));
-}
-
 static void step(struct fuzz_input *input, struct world *world)
 {
     const uint64_t what = fuzz_take(input, 1);
@@ -155,16 +131,16 @@ static void step(struct fuzz_input *input, struct world *world)
     case 2:
     case 3:
         if (block->start == NULL)
-            allocate(world, block, take_size(input), 1);
+            allocate(world, block, take_any_size(input), 1);
         break;
     case 4:
         if (block->start == NULL) {
             const size_t align = (size_t)1 << fuzz_take(input, 1) % 64;
-            allocate(world, block, take_size(input), align);
+            allocate(world, block, take_any_size(input), align);
         }
         break;
     case 5:
-        FUZZ_CHECK(loam_bump_alloc(&world->heap, take_size(input), fuzz_take(input, 1) | 3) ==
+        FUZZ_CHECK(loam_bump_alloc(&world->heap, take_any_size(input), fuzz_take(input, 1) | 3) ==
                    NULL);
         break;
     case 6:
@@ -176,7 +152,7 @@ static void step(struct fuzz_input *input, struct world *world)
         break;
     case 10:
     case 11:
-        resize(world, block, take_size(input), fuzz_take(input, 1));
+        resize(world, block, take_any_size(input), fuzz_take(input, 1));
         break;
     case 12:
         take_mark(world);

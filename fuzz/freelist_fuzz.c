@@ -4,7 +4,7 @@
  * goes: blocks that overlap, or a header in a block, show. Sound after every call;
  * one free block in the end.
  */
-#include "fuzz.h"
+#include "blocks.h"
 
 #include <loam/freelist.h>
 
@@ -12,38 +12,26 @@
 #define SPAN_SMALL 16384u
 #define SPAN_QUICK 262144u /* blocks wait in it */
 
-struct block {
-    unsigned char *start; /* NULL: none */
-    size_t size_bytes;
-    bool has_header;
-    unsigned char fill;
-};
-
 struct world {
     struct loam_freelist heap;
     struct block block[BLOCKS];
     unsigned char next_fill;
 };
 
-static void check_fill(const struct block *block, size_t size_bytes)
+static bool has_header(const struct world *world, const struct block *block)
 {
-    for (size_t i = 0; i < size_bytes; i++)
-        FUZZ_CHECK(block->start[i] == block->fill);
+    return block < &world->block[BLOCKS / 3];
 }
 
 static void set_block(struct world *world, struct block *block, void *start, size_t size_bytes)
 {
-    const unsigned char *const end = (unsigned char *)(uintptr_t)world->heap.end;
-    block->start = start;
-    block->size_bytes = size_bytes;
-    block->fill = world->next_fill++;
     FUZZ_CHECK(loam_freelist_owns(&world->heap, start));
-    FUZZ_CHECK(size_bytes <= (size_t)(end - block->start));
-    if (block->has_header) {
+    FUZZ_CHECK(size_bytes <= world->heap.end - (uintptr_t)start);
+    if (has_header(world, block)) {
         FUZZ_CHECK((uintptr_t)start % LOAM_FREELIST_ALIGN == 0);
         FUZZ_CHECK(loam_freelist_usable(&world->heap, start) == size_bytes);
     }
-    memset(start, block->fill, size_bytes);
+    fill_block(block, start, size_bytes, &world->next_fill);
 }
 
 static void allocate(struct world *world, struct block *block, size_t size_bytes, size_t align)
@@ -51,10 +39,12 @@ static void allocate(struct world *world, struct block *block, size_t size_bytes
     const uint64_t before = loam_freelist_digest(&world->heap);
     struct loam_freelist_stats stats;
     loam_freelist_measure(&world->heap, &stats);
-    void *start = block->has_header ? loam_freelist_alloc(&world->heap, size_bytes, align)
-                                    : loam_freelist_take(&world->heap, size_bytes, align);
-    const size_t largest = block->has_header ? stats.largest_free_bytes : stats.largest_take_bytes;
-    const size_t align_free = block->has_header ? LOAM_FREELIST_ALIGN : LOAM_FREELIST_GRANULE;
+    void *start = has_header(world, block) ? loam_freelist_alloc(&world->heap, size_bytes, align)
+                                           : loam_freelist_take(&world->heap, size_bytes, align);
+    const size_t largest =
+        has_header(world, block) ? stats.largest_free_bytes : stats.largest_take_bytes;
+    const size_t align_free =
+        has_header(world, block) ? LOAM_FREELIST_ALIGN : LOAM_FREELIST_GRANULE;
     if (start == NULL) {
         FUZZ_CHECK(loam_freelist_digest(&world->heap) == before);
         /* Refused although it would fit: only because of its alignment. */
@@ -69,7 +59,7 @@ static void allocate(struct world *world, struct block *block, size_t size_bytes
 static void release(struct world *world, struct block *block, bool sized)
 {
     check_fill(block, block->size_bytes);
-    if (!block->has_header)
+    if (!has_header(world, block))
         loam_freelist_give(&world->heap, block->start, block->size_bytes);
     else if (sized)
         loam_freelist_free_sized(&world->heap, block->start, block->size_bytes);
@@ -82,7 +72,7 @@ static void resize(struct world *world, struct block *block, size_t size_bytes, 
 {
     const struct loam_resize request = { block->size_bytes, size_bytes, align };
     const uint64_t before = loam_freelist_digest(&world->heap);
-    void *start = block->has_header
+    void *start = has_header(world, block)
                       ? loam_freelist_realloc(&world->heap, block->start, size_bytes, align)
                       : loam_freelist_resize(&world->heap, block->start, &request);
     if (start == NULL) {
@@ -99,38 +89,27 @@ static void resize(struct world *world, struct block *block, size_t size_bytes, 
     set_block(world, block, start, size_bytes);
 }
 
-/* Small, any, or near the top of what a size can be. */
-static size_t take_size(struct fuzz_input *input)
-{
-    const uint64_t kind = fuzz_take(input, 1);
-    if (kind < 128)
-        return kind;
-    return kind < 250 ? fuzz_take(input, 2) : (size_t)(0 - fuzz_take(input, 2));
-}
-
 static void step(struct fuzz_input *input, struct world *world)
 {
     const uint64_t what = fuzz_take(input, 1);
     struct block *block = &world->block[what / 8];
-    if (block->start == NULL)
-        block->has_header = block < &world->block[BLOCKS / 3];
     switch (what % 8) {
     case 0:
     case 1:
         if (block->start == NULL)
-            allocate(world, block, take_size(input), LOAM_FREELIST_GRANULE);
+            allocate(world, block, take_any_size(input), LOAM_FREELIST_GRANULE);
         break;
     case 2:
         if (block->start == NULL) {
             const size_t align = (size_t)1 << fuzz_take(input, 1) % 64;
-            allocate(world, block, take_size(input), align);
+            allocate(world, block, take_any_size(input), align);
         }
         break;
     case 3:
         if (block->start == NULL)
-            allocate(world, block, take_size(input), fuzz_take(input, 1) | 3);
+            allocate(world, block, take_any_size(input), fuzz_take(input, 1) | 3);
         else
-            resize(world, block, take_size(input), (size_t)1 << fuzz_take(input, 1) % 64);
+            resize(world, block, take_any_size(input), (size_t)1 << fuzz_take(input, 1) % 64);
         break;
     case 4:
     case 5:
@@ -140,7 +119,7 @@ static void step(struct fuzz_input *input, struct world *world)
             loam_freelist_settle(&world->heap);
         break;
     default:
-        resize(world, block, take_size(input), LOAM_FREELIST_GRANULE);
+        resize(world, block, take_any_size(input), LOAM_FREELIST_GRANULE);
         break;
     }
     fuzz_check_sound(loam_freelist_audit(&world->heap));

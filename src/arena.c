@@ -249,8 +249,7 @@ __attribute__((noinline, flatten)) static void *arena_alloc_slowly(struct loam_a
         return arena_search(arena, &shape, ARENA_LOOK, &place) ? arena_carve(arena, &place, &shape)
                                                                : arena_alloc_hard(arena, &shape);
 
-    /* Small blocks keep just the size of their class: what is left is nothing or
-   * a block. */
+    /* Small blocks keep just the size of their class: what is left is nothing or a block. */
     uint64_t node = arena_bin_first(arena, (unsigned)(shape.need / ARENA_UNIT));
     if (node == 0) {
         void *const block = arena_carve_victim(arena, &shape);
@@ -275,9 +274,14 @@ static inline unsigned arena_quick_for(size_t size_bytes, size_t align)
     return units > least ? units : least;
 }
 
-/* Give out the first block of a quick list that has one. */
-static inline void *arena_alloc_waiting(struct loam_arena *arena, unsigned index, size_t size_bytes)
+/* Give out a waiting block of just the right size. @return NULL: there is none */
+static inline void *arena_alloc_waiting(struct loam_arena *arena, size_t size_bytes, size_t align)
 {
+    if (size_bytes > ARENA_QUICK_MAX || !loam_is_power_of_two(align))
+        return NULL;
+    const unsigned index = arena_quick_for(size_bytes, align);
+    if (arena->quick[index] == 0 || (arena->quick[index] & (align - 1)) != 0)
+        return NULL;
     const uint64_t size = index * (uint64_t)ARENA_UNIT;
     const uint64_t slack = size - ARENA_HEADER - size_bytes;
     const uint64_t at = arena_quick_pop(arena, index);
@@ -294,19 +298,14 @@ void *loam_arena_alloc(struct loam_arena *arena, size_t size_bytes, size_t align
 {
     if (LOAM_INJECT("arena.alloc"))
         return NULL;
-    if (size_bytes <= ARENA_QUICK_MAX && loam_is_power_of_two(align)) {
-        const unsigned index = arena_quick_for(size_bytes, align);
-        const uint64_t node = arena->quick[index];
-        if (node != 0 && (node & (align - 1)) == 0)
-            return arena_alloc_waiting(arena, index, size_bytes);
-    }
-    return arena_alloc_slowly(arena, size_bytes, align);
+    void *const block = arena_alloc_waiting(arena, size_bytes, align);
+    return block != NULL ? block : arena_alloc_slowly(arena, size_bytes, align);
 }
 
 /* ---- free ---------------------------------------------------------------- */
 
-/* Let a checked block of @p size bytes wait, or merge it. Whose it was counts
- * elsewhere. */
+/* Let a checked block wait, or merge it. Whose it was counts elsewhere.
+ * @param low its tag in use, which need not be there yet */
 static inline void arena_put(struct loam_arena *arena, uint64_t at, uint64_t size, uint32_t low,
                              uint32_t end_low)
 {
@@ -383,8 +382,7 @@ static inline void arena_set_kept(struct loam_arena *arena, uint64_t at, uint64_
         arena_pad_behind(at + size, slack);
 }
 
-/* Make the rest of [at, end), behind @p need bytes, a free block, if it can be
- * one.
+/* Make the rest of [at, end), behind @p need bytes, a free block, if it can be one.
  * @return bytes that belong to the block before it */
 static inline uint64_t arena_leave_rest(struct loam_arena *arena, uint64_t at, uint64_t need,
                                         uint64_t end)
@@ -410,7 +408,6 @@ static inline void arena_shrink(struct loam_arena *arena, const struct arena_use
         const bool is_small = rest < ARENA_QUICK_END;
         const uint32_t low =
             ARENA_USED | (is_small ? (uint32_t)(rest / ARENA_UNIT) << ARENA_SIZE_SHIFT : 0);
-        arena_set_tag(arena, tail, low);
         arena_put(arena, tail, rest, low, used->end_low);
         arena->used_bytes -= rest;
         size = shape->need;
@@ -448,8 +445,7 @@ static inline bool arena_resize(struct loam_arena *arena, const struct arena_use
     return true;
 }
 
-/* Move a block down into free memory before it. @return its new address, or
- * NULL */
+/* Move a block down into free memory before it. @return its new address, or NULL */
 static void *arena_move_down(struct loam_arena *arena, const struct arena_used *used,
                              const struct arena_shape *shape)
 {
@@ -502,22 +498,19 @@ void *loam_arena_realloc(struct loam_arena *arena, void *block, size_t size_byte
     const bool is_aligned = (pointer & (align - 1)) == 0;
     if (is_aligned && arena_resize(arena, &used, size_bytes, align))
         return block;
-    if (size_bytes <= ARENA_QUICK_MAX) {
-        const unsigned index = arena_quick_for(size_bytes, align);
-        const uint64_t node = arena->quick[index];
-        if (node != 0 && (node & (align - 1)) == 0 && !LOAM_INJECT("arena.realloc")) {
-            void *const waiting = arena_alloc_waiting(arena, index, size_bytes);
-            __builtin_memcpy(waiting, block, used.asked < size_bytes ? used.asked : size_bytes);
-            arena_give(arena, &used);
-            return waiting;
-        }
+    void *moved = arena_alloc_waiting(arena, size_bytes, align);
+    if (moved != NULL) { /* nothing has changed around the block */
+        __builtin_memcpy(moved, block, used.asked < size_bytes ? used.asked : size_bytes);
+        arena_give(arena, &used);
+        return moved;
     }
 
-    /* A large block is worth keeping together with its neighbours; a small one is
-   * moved faster. */
+    /* A large block is worth keeping together with its neighbours; a small one is moved
+     * faster. */
     const struct arena_shape shape = arena_shape_of(size_bytes, align);
     const bool is_small = used.size < ARENA_QUICK_END;
-    void *moved = is_small ? NULL : arena_move_down(arena, &used, &shape);
+    if (!is_small)
+        moved = arena_move_down(arena, &used, &shape);
     if (moved == NULL)
         moved = arena_move(arena, block, used.asked, &shape);
     if (moved != NULL)

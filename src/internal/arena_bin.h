@@ -97,9 +97,8 @@ static inline bool arena_link_is_sound(const struct loam_arena *arena, uint64_t 
 }
 
 /*
- * The free block behind @p node is about to leave its bin: are its links what
- * they were? The second names the place of the link that leads here: another
- * free block's, or 0 for the bin's.
+ * The free block behind @p node is about to leave its bin: are its links what they
+ * were? The second names the block whose first link leads here; 0: the bin does.
  */
 static inline void arena_require_linked(const struct loam_arena *arena, uint64_t node)
 {
@@ -151,7 +150,7 @@ static inline void arena_quick_push(struct loam_arena *arena, uint64_t at, uint3
     const unsigned index = low >> ARENA_SIZE_SHIFT;
     const uint64_t node = at + ARENA_HEADER;
 
-    *arena_u32_at(at) ^= ((low & ARENA_PADDED) | (ARENA_USED ^ ARENA_WAITING)) * ARENA_BOTH;
+    arena_set_tag(arena, at, (low & ~(ARENA_STATE | ARENA_PADDED)) | ARENA_WAITING);
     *arena_u64_at(node) = arena->quick[index] ^ arena->cookie;
     arena->quick[index] = node;
     arena->deferred_count++;
