@@ -116,10 +116,12 @@ static void give(struct block *block, bool sized)
     block->start = NULL;
 }
 
-static void resize(struct block *block, size_t size_bytes, size_t align)
+static void resize(struct block *block, size_t size_bytes, size_t align, bool sized)
 {
+    const struct loam_resize resize = { block->size_bytes, size_bytes, align };
     const uint64_t before = loam_arena_digest(&world->heap);
-    void *start = loam_arena_realloc(&world->heap, block->start, size_bytes, align);
+    void *start = sized ? loam_arena_realloc_sized(&world->heap, block->start, &resize)
+                        : loam_arena_realloc(&world->heap, block->start, size_bytes, align);
     if (start == NULL) {
         if (world->handler_does == 0)
             FUZZ_CHECK(loam_arena_digest(&world->heap) == before);
@@ -307,7 +309,7 @@ static void step(struct fuzz_input *input)
     case 5: { /* the handler must not free it meanwhile */
         const unsigned handler_does = world->handler_does;
         world->handler_does &= ~2u;
-        resize(block, take_size(input), take_align(input));
+        resize(block, take_size(input), take_align(input), what / BLOCKS == 5);
         world->handler_does = handler_does;
         break;
     }

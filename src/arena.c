@@ -14,48 +14,20 @@
 #include <loam/arena.h>
 
 #include "internal/arena_block.h"
+#include "internal/arena_find.h"
 #include "internal/digest.h"
 #include "internal/inject.h"
 
-#define ARENA_LOOK      2u  /* free blocks that may not fit, looked at for a request */
-#define ARENA_LOOK_LAST 64u /* the same before it fails */
-#define ARENA_QUICK_MAX (ARENA_QUICK_END - 16 - ARENA_HEADER) /* bytes of a request */
+#define ARENA_LOOK        2u  /* free blocks that do not fit, looked at if any alignment will do */
+#define ARENA_LOOK_LAST   64u /* the same for any request before it fails */
+#define ARENA_WAITING_MAX (ARENA_QUICK_END - 16) /* bytes of a block that a request may get again */
+#define ARENA_QUICK_MAX   (ARENA_WAITING_MAX - ARENA_HEADER) /* bytes of such a request */
 
 LOAM_STATIC_ASSERT(LOAM_ARENA_QUICK_COUNT == 128, "bins double from 128 on");
-LOAM_STATIC_ASSERT(ARENA_QUICK_END <= ARENA_SMALL_MAX, "waiting blocks have small tags");
 LOAM_STATIC_ASSERT(ARENA_BLOCK_MIN % ARENA_UNIT == 0, "sizes are multiples of the unit");
 LOAM_STATIC_ASSERT(ARENA_BLOCK_MIN - ARENA_UNIT <= ARENA_SLACK_MAX, "what carving leaves over");
 
-/* What a request needs of a free block. */
-struct arena_shape {
-    uint64_t need;   /* bytes, header included */
-    uint64_t align;  /* of what the caller gets */
-    uint64_t header; /* bytes before that */
-    uint64_t asked;
-};
-
-/* Where in a free block it goes. */
-struct arena_place {
-    uint64_t at, size; /* the free block */
-    uint64_t gap;      /* bytes that stay free before */
-};
-
 /* ---- allocation ---------------------------------------------------------- */
-
-static inline struct arena_shape arena_shape_of(size_t size_bytes, size_t align)
-{
-    const uint64_t round = (align < 16 ? ARENA_UNIT : 16) - 1;
-    struct arena_shape shape = { 0, align, ARENA_HEADER, size_bytes };
-
-    shape.need = (size_bytes + shape.header + round) & ~round;
-    if (shape.need > ARENA_SMALL_MAX) {
-        shape.header = ARENA_HEADER_BIG;
-        shape.need = (size_bytes + shape.header + round) & ~round;
-    }
-    if (shape.need < ARENA_BLOCK_MIN)
-        shape.need = align < 16 ? ARENA_BLOCK_MIN : 32;
-    return shape;
-}
 
 /* Write the header of a block in use. @return bytes to pad */
 static inline uint64_t arena_set_used(const struct loam_arena *arena, uint64_t at, uint64_t size,
@@ -94,109 +66,14 @@ static inline void *arena_hand_out(struct loam_arena *arena, uint64_t at, uint64
     return (void *)(uintptr_t)(at + shape->header);
 }
 
-/* Does the request fit into a free block, with nothing or a block's worth
- * before it? */
-static inline bool arena_fits(struct arena_place *place, const struct arena_shape *shape)
-{
-    const uint64_t gap = -(place->at + shape->header) & (shape->align - 1);
-
-    place->gap = gap == 0 || gap >= ARENA_BLOCK_MIN ? gap : gap + shape->align;
-    return shape->need <= place->size && place->gap <= place->size - shape->need;
-}
-
-/* Look at a free block of a bin. */
-static inline bool arena_try(const struct loam_arena *arena, const struct arena_shape *shape,
-                             uint64_t node, struct arena_place *place)
-{
-    place->at = node - ARENA_HEADER;
-    LOAM_REQUIRE(arena_free_is_sound(arena, place->at), ARENA_RULE_FREE, node, 0);
-    place->size = arena_free_size(place->at);
-    return arena_fits(place, shape);
-}
-
-/*
- * Find a free block: from the bin of its size upwards, at most @p look that do
- * not fit, then from where every block fits.
- */
-static bool arena_search(struct loam_arena *arena, const struct arena_shape *shape, unsigned look,
-                         struct arena_place *place)
-{
-    const uint64_t gap_max = shape->align <= ARENA_UNIT ? 0 : shape->align + ARENA_BLOCK_MIN;
-    const unsigned sure = arena_bin_of(shape->need + gap_max) + 1;
-    unsigned bin = arena_bin_next(arena, arena_bin_of(shape->need));
-
-    while (bin < LOAM_ARENA_BIN_COUNT) { /* terminates: upwards */
-        uint64_t node = arena_bin_first(arena, bin);
-        while (node != 0) { /* terminates: look */
-            if (arena_try(arena, shape, node, place))
-                return true;
-            LOAM_REQUIRE(arena_link_is_sound(arena, node), ARENA_RULE_FREE, node, 0);
-            const uint64_t next = arena_link(node);
-            node = look == 0 ? 0 : next;
-            look -= look != 0;
-        }
-        bin = arena_bin_next(arena, look == 0 && bin < sure ? sure : bin + 1);
-    }
-    return false;
-}
-
-/* What carving leaves: the next victim if it is small, else for the bins. */
-static inline void arena_leave(struct loam_arena *arena, uint64_t at, uint64_t size)
-{
-    if (size > ARENA_VICTIM_MAX) {
-        arena_link_free(arena, at, size);
-        return;
-    }
-    arena_drop_victim(arena);
-    arena_set_tag(arena, at, ARENA_FREE);
-    arena->victim = at;
-    arena->victim_end = at + size;
-}
-
 /* Turn part of a free block of a bin, which is sound, into a block in use. */
 static inline void *arena_carve(struct loam_arena *arena, const struct arena_place *place,
                                 const struct arena_shape *shape)
 {
     const uint64_t at = place->at + place->gap;
-    const uint64_t end = place->at + place->size;
-    uint64_t rest = end - at - shape->need;
+    const uint64_t size = arena_cut(arena, place, at, shape->need);
 
-    arena_require_linked(arena, place->at + ARENA_HEADER);
-    if (rest < ARENA_BLOCK_MIN)
-        LOAM_REQUIRE(arena_tag_holds(arena, end), ARENA_RULE_FREE, place->at + ARENA_HEADER, 0);
-    arena_unlink(arena, place->at + ARENA_HEADER, place->size);
-    if (rest >= ARENA_BLOCK_MIN) {
-        arena_leave(arena, end - rest, rest);
-    } else {
-        rest = 0;
-        arena_set_flag(end, false);
-    }
-    if (place->gap != 0)
-        arena_link_free(arena, place->at, place->gap);
-    return arena_hand_out(arena, at, end - rest - at, shape, place->gap != 0 ? ARENA_PREV_FREE : 0);
-}
-
-/* Carve from the victim, where that leaves nothing or a block. @return NULL: it
- * does not */
-static inline void *arena_carve_victim(struct loam_arena *arena, const struct arena_shape *shape)
-{
-    const uint64_t at = arena->victim;
-    const uint64_t rest = arena->victim_end - at - shape->need;
-
-    if (arena->victim_end - at < shape->need || (rest != 0 && rest < ARENA_BLOCK_MIN))
-        return NULL;
-    LOAM_REQUIRE(arena_tag_holds(arena, at), ARENA_RULE_FREE, at + ARENA_HEADER, 0);
-    if (rest != 0) {
-        arena->victim = at + shape->need;
-        arena_set_tag(arena, arena->victim, ARENA_FREE);
-    } else {
-        LOAM_REQUIRE(arena_tag_holds(arena, arena->victim_end), ARENA_RULE_FREE, at + ARENA_HEADER,
-                     0);
-        arena_set_flag(arena->victim_end, false);
-        arena->victim = 0;
-        arena->victim_end = 0;
-    }
-    return arena_hand_out(arena, at, shape->need, shape, 0);
+    return arena_hand_out(arena, at, size, shape, place->gap != 0 ? ARENA_PREV_FREE : 0);
 }
 
 /* Ask the handler. @return true: it did something that may help */
@@ -222,7 +99,6 @@ __attribute__((noinline)) static void *arena_alloc_hard(struct loam_arena *arena
 
     for (;;) { /* ends: the handler helps no more */
         loam_arena_merge(arena);
-        arena_drop_victim(arena);
         if (arena_search(arena, shape, ARENA_LOOK_LAST, &place))
             return arena_carve(arena, &place, shape);
         if (!arena_ask_for_more(arena, shape->asked, shape->align))
@@ -230,96 +106,147 @@ __attribute__((noinline)) static void *arena_alloc_hard(struct loam_arena *arena
     }
 }
 
-/* Is there so much memory that merging may wait? */
+/* Is half of the memory in use? Then nothing waits any more. */
+static inline bool arena_is_scarce(const struct loam_arena *arena)
+{
+    return arena->used_bytes >= arena->span_bytes / 2;
+}
+
+/* Do so many blocks wait that some should be merged? */
+static inline bool arena_has_too_many(const struct loam_arena *arena)
+{
+    return arena->deferred_count > (arena_is_scarce(arena) ? 0 : arena->used_count);
+}
+
 static inline bool arena_may_wait(const struct loam_arena *arena)
 {
-    return arena->deferred_count < arena->deferred_max && arena->used_bytes < arena->span_bytes / 2;
+    return arena->deferred_count < arena->deferred_max && !arena_is_scarce(arena);
 }
 
-/* Allocate from bins and victim. */
-__attribute__((noinline, flatten)) static void *arena_alloc_slowly(struct loam_arena *arena,
-                                                                   size_t size_bytes, size_t align)
+/* ---- waiting blocks ------------------------------------------------------ */
+
+/* Units of the block for a small request that needs no alignment. */
+static inline unsigned arena_units_for(size_t size_bytes)
 {
-    struct arena_place place;
+    const unsigned units = (unsigned)((size_bytes + ARENA_HEADER + ARENA_UNIT - 1) / ARENA_UNIT);
 
-    if (!loam_is_power_of_two(align) || size_bytes >= ARENA_SIZE_LIMIT || align >= ARENA_SIZE_LIMIT)
-        return NULL;
-    const struct arena_shape shape = arena_shape_of(size_bytes, align);
-    if (align > ARENA_UNIT || shape.need >= ARENA_QUICK_END)
-        return arena_search(arena, &shape, ARENA_LOOK, &place) ? arena_carve(arena, &place, &shape)
-                                                               : arena_alloc_hard(arena, &shape);
-
-    /* Small blocks keep just the size of their class: what is left is nothing or a block. */
-    uint64_t node = arena_bin_first(arena, (unsigned)(shape.need / ARENA_UNIT));
-    if (node == 0) {
-        void *const block = arena_carve_victim(arena, &shape);
-        if (block != NULL)
-            return block;
-        const unsigned bin = arena_bin_next(arena, arena_bin_of(shape.need + ARENA_BLOCK_MIN));
-        if (bin == LOAM_ARENA_BIN_COUNT)
-            return arena_alloc_hard(arena, &shape);
-        node = arena_bin_first(arena, bin);
-    }
-    return arena_try(arena, &shape, node, &place) ? arena_carve(arena, &place, &shape)
-                                                  : arena_alloc_hard(arena, &shape);
+    return units > ARENA_BLOCK_MIN / ARENA_UNIT ? units : ARENA_BLOCK_MIN / ARENA_UNIT;
 }
 
-/* Quick list that serves a small request. */
-static inline unsigned arena_quick_for(size_t size_bytes, size_t align)
+/* Hand out the first block of a quick list. */
+static inline void *arena_hand_out_waiting(struct loam_arena *arena, unsigned units,
+                                           size_t size_bytes)
 {
-    const size_t round = align < 16 ? ARENA_UNIT - 1 : 15;
-    const unsigned units = (unsigned)(((size_bytes + ARENA_HEADER + round) & ~round) / ARENA_UNIT);
-    const unsigned least = align < 16 ? ARENA_BLOCK_MIN / ARENA_UNIT : 4;
-
-    return units > least ? units : least;
-}
-
-/* Give out a waiting block of just the right size. @return NULL: there is none */
-static inline void *arena_alloc_waiting(struct loam_arena *arena, size_t size_bytes, size_t align)
-{
-    if (size_bytes > ARENA_QUICK_MAX || !loam_is_power_of_two(align))
-        return NULL;
-    const unsigned index = arena_quick_for(size_bytes, align);
-    if (arena->quick[index] == 0 || (arena->quick[index] & (align - 1)) != 0)
-        return NULL;
-    const uint64_t size = index * (uint64_t)ARENA_UNIT;
+    const uint64_t size = units * (uint64_t)ARENA_UNIT;
     const uint64_t slack = size - ARENA_HEADER - size_bytes;
-    const uint64_t at = arena_quick_pop(arena, index);
+    const uint64_t at = arena_quick_pop(arena, units);
 
-    *arena_u32_at(at) ^=
-        ((slack != 0 ? ARENA_PADDED : 0) | (ARENA_USED ^ ARENA_WAITING)) * ARENA_BOTH;
-    arena_pad_new(at + size, slack);
+    arena_flip(at, ARENA_USED ^ ARENA_WAITING ^ (slack != 0 ? ARENA_PADDED : 0));
+    arena_pad_few(at + size, slack);
     arena_count_used(arena, size);
     arena->used_count++;
     return (void *)(uintptr_t)(at + ARENA_HEADER);
 }
 
-void *loam_arena_alloc(struct loam_arena *arena, size_t size_bytes, size_t align)
+/* Give out a waiting block. @return NULL: there is none of just the right size, or it is not
+ * aligned */
+static inline void *arena_alloc_waiting(struct loam_arena *arena, size_t size_bytes, size_t align)
 {
-    if (LOAM_INJECT("arena.alloc"))
+    if (size_bytes > ARENA_QUICK_MAX)
+        return NULL;
+    unsigned units = arena_units_for(size_bytes);
+    if (align >= 16)
+        units += units % 2;
+    if (arena->quick[units] == 0 || (arena->quick[units] & (align - 1)) != 0)
+        return NULL;
+    return arena_hand_out_waiting(arena, units, size_bytes);
+}
+
+/* ---- allocation, all in all ---------------------------------------------- */
+
+/* Allocate from the bins. */
+static inline void *arena_alloc_merged(struct loam_arena *arena, const struct arena_shape *shape)
+{
+    struct arena_place place;
+
+    if (arena_has_too_many(arena))
+        arena_merge_some(arena);
+    return arena_search(arena, shape, shape->align <= ARENA_UNIT ? ARENA_LOOK : 0, &place)
+               ? arena_carve(arena, &place, shape)
+               : arena_alloc_hard(arena, shape);
+}
+
+/* Allocate a small block from the bins, of just this size or where a block is left. */
+__attribute__((noinline, flatten)) static void *arena_alloc_small(struct loam_arena *arena,
+                                                                  unsigned units, size_t size_bytes)
+{
+    const uint64_t need = units * (uint64_t)ARENA_UNIT;
+    unsigned bin = units;
+
+    if (arena_has_too_many(arena))
+        arena_merge_some(arena);
+    uint64_t node = arena->bin[bin];
+    if (node == 0) {
+        bin = arena_bin_next(arena, units + ARENA_BLOCK_MIN / ARENA_UNIT);
+        if (bin == LOAM_ARENA_BIN_COUNT) {
+            const struct arena_shape shape = arena_shape_of(size_bytes, ARENA_UNIT);
+            return arena_alloc_hard(arena, &shape);
+        }
+        node = arena->bin[bin];
+    }
+    const struct arena_place place = { node - ARENA_HEADER, arena_free_size(node - ARENA_HEADER),
+                                       bin, 0 };
+    LOAM_REQUIRE(arena_free_is_sound(arena, place.at) && place.size >= need, ARENA_RULE_FREE, node,
+                 0);
+    (void)arena_cut(arena, &place, place.at, need);
+    const uint64_t slack = need - ARENA_HEADER - size_bytes;
+    arena_set_tag(arena, place.at,
+                  units << ARENA_SIZE_SHIFT | ARENA_USED | (slack != 0 ? ARENA_PADDED : 0));
+    arena_pad_new(place.at + need, slack);
+    arena_count_used(arena, need);
+    arena->used_count++;
+    return (void *)(uintptr_t)node;
+}
+
+__attribute__((noinline, flatten)) static void *arena_alloc_slowly(struct loam_arena *arena,
+                                                                   size_t size_bytes, size_t align)
+{
+    if (size_bytes >= ARENA_SIZE_LIMIT || align >= ARENA_SIZE_LIMIT)
         return NULL;
     void *const block = arena_alloc_waiting(arena, size_bytes, align);
-    return block != NULL ? block : arena_alloc_slowly(arena, size_bytes, align);
+    if (block != NULL)
+        return block;
+    const struct arena_shape shape = arena_shape_of(size_bytes, align);
+    return arena_alloc_merged(arena, &shape);
+}
+
+void *loam_arena_alloc(struct loam_arena *arena, size_t size_bytes, size_t align)
+{
+    if (LOAM_INJECT("arena.alloc") || !loam_is_power_of_two(align))
+        return NULL;
+    if (size_bytes > ARENA_QUICK_MAX || align > ARENA_UNIT)
+        return arena_alloc_slowly(arena, size_bytes, align);
+    const unsigned units = arena_units_for(size_bytes);
+    return arena->quick[units] != 0 ? arena_hand_out_waiting(arena, units, size_bytes)
+                                    : arena_alloc_small(arena, units, size_bytes);
 }
 
 /* ---- free ---------------------------------------------------------------- */
 
-/* Let a checked block wait, or merge it. Whose it was counts elsewhere.
- * @param low its tag in use, which need not be there yet */
-static inline void arena_put(struct loam_arena *arena, uint64_t at, uint64_t size, uint32_t low,
-                             uint32_t end_low)
+static inline void arena_count_freed(struct loam_arena *arena, uint64_t size)
 {
-    if (size <= ARENA_QUICK_MAX + ARENA_HEADER && !arena_low_is_large(low) && arena_may_wait(arena))
-        arena_quick_push(arena, at, low);
-    else
-        arena_make_free(arena, at, size, low, end_low);
+    arena->used_bytes -= size;
+    arena->used_count--;
 }
 
 static inline void arena_give(struct loam_arena *arena, const struct arena_used *used)
 {
-    arena_put(arena, used->at, used->size, used->low, used->end_low);
-    arena->used_bytes -= used->size;
-    arena->used_count--;
+    if (used->size <= ARENA_WAITING_MAX && used->header == ARENA_HEADER && arena_may_wait(arena))
+        arena_quick_push(arena, used->at, (unsigned)(used->size / ARENA_UNIT),
+                         used->low & ARENA_PADDED);
+    else
+        arena_make_free(arena, used->at, used->size, used->low, used->end_low);
+    arena_count_freed(arena, used->size);
 }
 
 /* Free a block of any size, or panic. */
@@ -331,7 +258,7 @@ __attribute__((noinline, flatten)) static void arena_free_slowly(struct loam_are
 
     if (block == NULL)
         return;
-    if (!arena_is_hot(arena, pointer))
+    if (!arena_is_hot(arena, pointer - ARENA_HEADER))
         arena_make_hot(arena, pointer);
     const struct arena_used used = arena_used_of(arena, block);
     LOAM_REQUIRE(!is_sized || size_bytes == used.asked, ARENA_RULE_SIZE, pointer, used.asked);
@@ -343,31 +270,62 @@ void loam_arena_free(struct loam_arena *arena, void *block)
     arena_free_slowly(arena, block, 0, false);
 }
 
+/* Is there a live block of @p units at @p at, whole, of which @p size_bytes were asked for? The
+ * end is looked for before the tag is there. */
+static inline bool arena_is_used(const struct loam_arena *arena, uint64_t at, unsigned units,
+                                 size_t size_bytes)
+{
+    const uint64_t end = at + units * (uint64_t)ARENA_UNIT;
+    const uint64_t slack = end - at - ARENA_HEADER - size_bytes;
+    const uint32_t low = units << ARENA_SIZE_SHIFT | (slack != 0 ? ARENA_PADDED : 0) | ARENA_USED |
+                         (*arena_u32_at(at) & ARENA_PREV_FREE);
+
+    return *arena_u32_at(at) == arena_tag(arena, at, low) && arena_tag_holds(arena, end) &&
+           arena_few_hold(end, slack);
+}
+
+/* Units of the live block that the caller names, whole, of which @p size_bytes were asked for, if
+ * it is as small as it can be; 0: it is none of that kind. */
+static inline unsigned arena_usual_units(const struct loam_arena *arena, uint64_t node,
+                                         size_t size_bytes)
+{
+    const unsigned units = arena_units_for(size_bytes);
+
+    return size_bytes <= ARENA_QUICK_MAX && arena_is_hot(arena, node - ARENA_HEADER) &&
+                   arena_is_used(arena, node - ARENA_HEADER, units, size_bytes)
+               ? units
+               : 0;
+}
+
+/* Let a checked small block wait: all is well with it. */
+static inline void arena_let_wait(struct loam_arena *arena, uint64_t at, unsigned units)
+{
+    arena_quick_push(arena, at, units, arena_low(at) & ARENA_PADDED);
+    arena_count_freed(arena, units * (uint64_t)ARENA_UNIT);
+}
+
+/* Merge a checked small block. */
+__attribute__((noinline, flatten)) static void arena_free_merged(struct loam_arena *arena,
+                                                                 uint64_t at, unsigned units)
+{
+    const uint64_t size = units * (uint64_t)ARENA_UNIT;
+
+    arena_make_free(arena, at, size, arena_low(at), arena_low(at + size));
+    arena_count_freed(arena, size);
+}
+
 /* What is not just as a small block of this size must be goes the slow way. */
 void loam_arena_free_sized(struct loam_arena *arena, void *block, size_t size_bytes)
 {
     const uint64_t node = (uint64_t)(uintptr_t)block;
-    const uint64_t at = node - ARENA_HEADER;
+    const unsigned units = arena_usual_units(arena, node, size_bytes);
 
-    if (size_bytes <= ARENA_QUICK_MAX && node % ARENA_UNIT == 0 && arena_is_hot(arena, node) &&
-        arena_may_wait(arena)) {
-        /* Nearly always what its tag says, but known before that is there. */
-        unsigned index = arena_quick_for(size_bytes, 1);
-        if (index != arena_low(at) >> ARENA_SIZE_SHIFT)
-            index += index % 2; /* it was aligned to 16 or more */
-        const uint64_t size = index * (uint64_t)ARENA_UNIT;
-        const uint64_t slack = size - ARENA_HEADER - size_bytes;
-        const uint32_t low = index << ARENA_SIZE_SHIFT | (slack != 0 ? ARENA_PADDED : 0) |
-                             ARENA_USED | (arena_low(at) & ARENA_PREV_FREE);
-        if (*arena_u32_at(at) == arena_tag(arena, at, low) && arena_tag_holds(arena, at + size) &&
-            arena_padding_holds(at + size, slack)) {
-            arena_quick_push(arena, at, low);
-            arena->used_bytes -= size;
-            arena->used_count--;
-            return;
-        }
-    }
-    arena_free_slowly(arena, block, size_bytes, true);
+    if (units == 0)
+        arena_free_slowly(arena, block, size_bytes, true);
+    else if (arena_may_wait(arena))
+        arena_let_wait(arena, node - ARENA_HEADER, units);
+    else
+        arena_free_merged(arena, node - ARENA_HEADER, units);
 }
 
 /* ---- realloc ------------------------------------------------------------- */
@@ -405,10 +363,13 @@ static inline void arena_shrink(struct loam_arena *arena, const struct arena_use
     uint64_t size = used->size;
 
     if (rest >= ARENA_BLOCK_MIN) {
-        const bool is_small = rest < ARENA_QUICK_END;
-        const uint32_t low =
-            ARENA_USED | (is_small ? (uint32_t)(rest / ARENA_UNIT) << ARENA_SIZE_SHIFT : 0);
-        arena_put(arena, tail, rest, low, used->end_low);
+        if (rest <= ARENA_WAITING_MAX && arena_may_wait(arena)) {
+            arena_set_tag(arena, tail,
+                          (uint32_t)(rest / ARENA_UNIT) << ARENA_SIZE_SHIFT | ARENA_USED);
+            arena_quick_push(arena, tail, (unsigned)(rest / ARENA_UNIT), 0);
+        } else {
+            arena_make_free(arena, tail, rest, ARENA_USED, used->end_low);
+        }
         arena->used_bytes -= rest;
         size = shape->need;
     }
@@ -484,21 +445,62 @@ static void *arena_move(struct loam_arena *arena, void *block, size_t asked,
     return moved;
 }
 
-void *loam_arena_realloc(struct loam_arena *arena, void *block, size_t size_bytes, size_t align)
+/* Make a small block of @p units smaller or larger, or move it to one that waits.
+ * @return NULL: it is not that simple */
+static inline void *arena_realloc_small(struct loam_arena *arena, uint64_t node, unsigned units,
+                                        const struct loam_resize *resize)
 {
+    const uint64_t at = node - ARENA_HEADER;
+    const uint32_t low = arena_low(at);
+    const unsigned wanted = arena_units_for(resize->size_bytes);
+    unsigned kept = units;
+
+    if (wanted > units) {
+        if (arena->quick[wanted] == 0 || arena_is_free(at + units * (uint64_t)ARENA_UNIT))
+            return NULL;
+        void *const moved = arena_hand_out_waiting(arena, wanted, resize->size_bytes);
+        __builtin_memcpy(moved, (const void *)(uintptr_t)node, resize->old_bytes);
+        arena_let_wait(arena, at, units);
+        return moved;
+    }
+    if (units - wanted >= ARENA_BLOCK_MIN / ARENA_UNIT) {
+        const uint64_t tail = at + wanted * (uint64_t)ARENA_UNIT;
+        arena_set_tag(arena, tail, (units - wanted) << ARENA_SIZE_SHIFT | ARENA_USED);
+        arena_quick_push(arena, tail, units - wanted, 0);
+        arena->used_bytes -= (units - wanted) * (uint64_t)ARENA_UNIT;
+        kept = wanted;
+    }
+    const uint64_t end = at + kept * (uint64_t)ARENA_UNIT;
+    const uint64_t slack = end - node - resize->size_bytes;
+    arena_set_tag(arena, at,
+                  kept << ARENA_SIZE_SHIFT | ARENA_USED | (low & ARENA_PREV_FREE) |
+                      (slack != 0 ? ARENA_PADDED : 0));
+    if (slack != 0)
+        arena_pad_behind(end, slack);
+    return (void *)(uintptr_t)node;
+}
+
+__attribute__((noinline)) static void *arena_realloc_slowly(struct loam_arena *arena, void *block,
+                                                            const struct loam_resize *resize)
+{
+    const size_t size_bytes = resize->size_bytes;
+    const size_t align = resize->align;
     const uint64_t pointer = (uint64_t)(uintptr_t)block;
 
     if (block == NULL)
         return loam_arena_alloc(arena, size_bytes, align);
-    if (!arena_is_hot(arena, pointer))
+    if (!arena_is_hot(arena, pointer - ARENA_HEADER))
         arena_make_hot(arena, pointer);
     struct arena_used used = arena_used_of(arena, block);
+    LOAM_REQUIRE(resize->old_bytes == LOAM_SIZE_UNKNOWN || resize->old_bytes == used.asked,
+                 ARENA_RULE_SIZE, pointer, used.asked);
     if (!loam_is_power_of_two(align) || size_bytes >= ARENA_SIZE_LIMIT || align >= ARENA_SIZE_LIMIT)
         return NULL;
     const bool is_aligned = (pointer & (align - 1)) == 0;
     if (is_aligned && arena_resize(arena, &used, size_bytes, align))
         return block;
-    void *moved = arena_alloc_waiting(arena, size_bytes, align);
+    void *moved =
+        size_bytes <= ARENA_QUICK_MAX ? arena_alloc_waiting(arena, size_bytes, align) : NULL;
     if (moved != NULL) { /* nothing has changed around the block */
         __builtin_memcpy(moved, block, used.asked < size_bytes ? used.asked : size_bytes);
         arena_give(arena, &used);
@@ -522,6 +524,29 @@ void *loam_arena_realloc(struct loam_arena *arena, void *block, size_t size_byte
     return arena_move_down(arena, &used, &shape);
 }
 
+void *loam_arena_realloc_sized(struct loam_arena *arena, void *block,
+                               const struct loam_resize *resize)
+{
+    const uint64_t node = (uint64_t)(uintptr_t)block;
+
+    if (resize->size_bytes <= ARENA_QUICK_MAX && resize->align <= ARENA_UNIT &&
+        loam_is_power_of_two(resize->align)) {
+        const unsigned units =
+            arena_may_wait(arena) ? arena_usual_units(arena, node, resize->old_bytes) : 0;
+        void *const kept = units != 0 ? arena_realloc_small(arena, node, units, resize) : NULL;
+        if (kept != NULL)
+            return kept;
+    }
+    return arena_realloc_slowly(arena, block, resize);
+}
+
+void *loam_arena_realloc(struct loam_arena *arena, void *block, size_t size_bytes, size_t align)
+{
+    const struct loam_resize resize = { LOAM_SIZE_UNKNOWN, size_bytes, align };
+
+    return arena_realloc_slowly(arena, block, &resize);
+}
+
 size_t loam_arena_usable(const struct loam_arena *arena, const void *block)
 {
     return arena_used_of(arena, block).asked;
@@ -533,17 +558,19 @@ void loam_arena_init(struct loam_arena *arena)
 {
     __builtin_memset(arena, 0, sizeof(*arena));
     arena->cookie = loam_digest_add(LOAM_DIGEST_START, loam_virt_of(arena).addr);
+    arena->tag_cookie = ((uint32_t)arena->cookie & ARENA_CHECK) | ARENA_PLACE;
     arena->deferred_max = LOAM_ARENA_DEFERRED_DEFAULT;
 }
 
 bool loam_arena_owns(const struct loam_arena *arena, const void *block)
 {
-    return arena_holds(arena, (uint64_t)(uintptr_t)block);
+    return arena_span_of(arena, (uint64_t)(uintptr_t)block) != NULL;
 }
 
 void loam_arena_merge(struct loam_arena *arena)
 {
     for (unsigned i = 0; i < LOAM_ARENA_QUICK_COUNT && arena->deferred_count != 0; i++)
-        arena_merge_list(arena, i);
+        while (arena->quick[i] != 0) /* as many as wait */
+            arena_merge_first(arena, i);
     LOAM_REQUIRE(arena->deferred_count == 0, ARENA_RULE_FREE, 0, arena->deferred_count);
 }

@@ -47,7 +47,7 @@ static struct loam_arena_span *arena_span_at(const struct loam_arena *arena, con
 static void arena_forget_hot(struct loam_arena *arena)
 {
     arena->hot_start = 0;
-    arena->hot_size = 0;
+    arena->hot_units = 0;
 }
 
 enum loam_status loam_arena_claim(struct loam_arena *arena, void *span, size_t size_bytes)
@@ -214,10 +214,9 @@ void loam_arena_measure(struct loam_arena *arena, struct loam_arena_stats *out)
     };
 
     loam_arena_merge(arena);
-    arena_drop_victim(arena);
     for (unsigned bin = arena_bin_next(arena, 0); bin < LOAM_ARENA_BIN_COUNT;
          bin = arena_bin_next(arena, bin + 1)) {
-        for (uint64_t node = arena_bin_first(arena, bin); node != 0; node = arena_link(node)) {
+        for (uint64_t node = arena->bin[bin]; node != 0; node = arena_link(arena, node)) {
             const uint64_t at = node - ARENA_HEADER;
             LOAM_REQUIRE(arena_free_is_sound(arena, at), ARENA_RULE_FREE, node, 0);
             const uint64_t size = arena_free_size(at);
@@ -251,7 +250,7 @@ bool loam_arena_next(const struct loam_arena *arena, struct loam_arena_block *bl
     LOAM_REQUIRE(arena_tag_holds(arena, at), ARENA_RULE_TAG, at + ARENA_HEADER, 0);
     const uint32_t low = arena_low(at);
     const uint32_t state = low & ARENA_STATE;
-    block->footprint_bytes = arena_size(arena, at);
+    block->footprint_bytes = arena_size(at);
     if (state == ARENA_USED) {
         at += arena_low_is_large(low) ? ARENA_HEADER_BIG : ARENA_HEADER;
         block->size_bytes = arena_used_of(arena, (const void *)(uintptr_t)at).asked;
@@ -302,9 +301,9 @@ static const char *arena_audit_block(const struct loam_arena *arena, uint64_t at
         return state == ARENA_FREE ? "arena: free blocks touch"
                                    : "arena: a tag is wrong about the block before";
     if (state == ARENA_FREE) {
-        if (at != arena->victim && !arena_free_holds(arena, at))
+        if (!arena_free_holds(arena, at))
             return ARENA_RULE_FREE;
-        count->free_count += at != arena->victim;
+        count->free_count++;
     } else if (state == ARENA_WAITING) {
         if (arena_low_is_large(low))
             return ARENA_RULE_FREE;
@@ -332,11 +331,10 @@ static const char *arena_audit_span(const struct loam_arena *arena,
         const char *broken = arena_audit_block(arena, at, after_free, count);
         if (broken != NULL)
             return broken;
-        const uint64_t size = arena_size(arena, at);
+        const uint64_t size = arena_size(at);
         after_free = arena_is_free(at);
         at += size;
-        if (after_free && at != arena->victim_end &&
-            (at > span->end || arena_size_before(at) != size))
+        if (after_free && (at > span->end || arena_size_before(at) != size))
             return "arena: a free block's footer is not its size";
     }
     if (at != span->end)
@@ -353,16 +351,15 @@ static const char *arena_audit_span(const struct loam_arena *arena,
 static const char *arena_audit_bins(const struct loam_arena *arena, size_t free_count)
 {
     for (unsigned bin = 0; bin < LOAM_ARENA_BIN_COUNT; bin++) {
-        uint64_t back = 0;
-        if (arena_bin_first(arena, bin) != 0 && (arena->bin_map[bin / 64] >> bin % 64 & 1) == 0)
+        uint64_t back = (uint64_t)(uintptr_t)&arena->bin[bin];
+        if ((arena->bin[bin] != 0) != (arena->bin_map[bin / 64] >> bin % 64 & 1))
             return "arena: map of bins is wrong";
-        for (uint64_t node = arena_bin_first(arena, bin); node != 0; node = arena_link(node)) {
+        for (uint64_t node = arena->bin[bin]; node != 0; node = arena_link(arena, node)) {
             const uint64_t at = node - ARENA_HEADER;
-            if (!arena_holds(arena, node) || !arena_tag_holds(arena, at) || !arena_is_free(at) ||
+            if (!arena_is_node(arena, node) || !arena_tag_holds(arena, at) || !arena_is_free(at) ||
                 !arena_free_holds(arena, at) || arena_bin_of(arena_free_size(at)) != bin)
                 return "arena: a bin holds what is no free block of its size";
-            if (!arena_link_holds(arena, node) || !arena_link_holds(arena, node + 8) ||
-                arena_link(node + 8) != back || free_count-- == 0)
+            if (arena_link(arena, node + 8) != back || free_count-- == 0)
                 return "arena: a bin is not linked both ways";
             back = node;
         }
@@ -376,7 +373,7 @@ static const char *arena_audit_quick(const struct loam_arena *arena, size_t wait
         return "arena: waiting blocks are miscounted";
     for (unsigned index = 0; index < LOAM_ARENA_QUICK_COUNT; index++) {
         for (uint64_t node = arena->quick[index]; node != 0; node = arena_quick_next(arena, node)) {
-            if (node % ARENA_UNIT != 0 || !arena_holds(arena, node))
+            if (!arena_is_node(arena, node))
                 return "arena: a quick list leads out of the spans";
             const uint64_t at = node - ARENA_HEADER;
             if (!arena_tag_holds(arena, at) ||

@@ -127,7 +127,8 @@ static void arena_audit_finds_damaged_large_blocks(void **state)
 static void set_bin(unsigned bin, const unsigned char *block)
 {
     heap->bin[bin] = (uintptr_t)block;
-    heap->bin_map[bin / 64] |= (uint64_t)1 << bin % 64;
+    heap->bin_map[bin / 64] &= ~((uint64_t)1 << bin % 64);
+    heap->bin_map[bin / 64] |= (uint64_t)(block != NULL) << bin % 64;
 }
 
 static void arena_audit_finds_bins_that_are_wrong(void **state)
@@ -141,8 +142,8 @@ static void arena_audit_finds_bins_that_are_wrong(void **state)
     heap->bin_map[bin / 64] ^= (uint64_t)1 << bin % 64;
     expect_broken("arena: map of bins is wrong");
     five_blocks();
-    heap->bin_map[0] ^= 32; /* looked at when it is met, and removed */
-    assert_null(loam_arena_audit(heap));
+    heap->bin_map[0] ^= 32;
+    expect_broken("arena: map of bins is wrong");
     five_blocks();
     set_bin(bin, used);
     expect_broken("arena: a bin holds what is no free block of its size");

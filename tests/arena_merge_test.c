@@ -186,6 +186,47 @@ static void arena_blocks_wait_while_there_is_plenty(void **state)
     }
 }
 
+/* Blocks that nobody asks for again: a request that none of them serves merges two of
+ * them, so that as many are left as are in use, not more. */
+static void arena_blocks_of_no_use_do_not_wait(void **state)
+{
+    (void)state;
+    heap_of(16 * SPAN);
+    unsigned char *block[300];
+    for (size_t i = 0; i < 300; i++)
+        block[i] = take(48);
+    for (size_t i = 0; i < 300; i++)
+        loam_arena_free(heap, block[i]);
+    assert_int_equal(heap->deferred_count, 300);
+    for (size_t i = 0; i < 300; i++)
+        take(100 + i % 2 * 2000);
+    assert_int_equal(heap->used_count, 300);
+    assert_true(heap->deferred_count <= 300 && heap->deferred_count > 100);
+    take_aligned(40, 1024);
+    assert_null(loam_arena_audit(heap));
+}
+
+/* While it becomes scarce, memory is merged step by step: none waits in the end. */
+static void arena_scarce_memory_does_not_wait(void **state)
+{
+    (void)state;
+    heap_of(SPAN);
+    unsigned char *block[200];
+    for (size_t i = 0; i < 200; i++)
+        block[i] = take(28 + i % 40);
+    for (size_t i = 0; i < 200; i++)
+        loam_arena_free(heap, block[i]);
+    assert_int_equal(heap->deferred_count, 200);
+    take(SPAN / 2 + 100);
+    const unsigned waiting = heap->deferred_count;
+    for (size_t i = 0; i < 60; i++)
+        take(120);
+    assert_true(heap->deferred_count < waiting / 2);
+    for (size_t i = 0; i < 60; i++)
+        take(120);
+    assert_int_equal(heap->deferred_count, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -196,6 +237,8 @@ int main(void)
         cmocka_unit_test(arena_waiting_blocks_are_never_out_of_reach),
         cmocka_unit_test(arena_waiting_blocks_of_all_sizes_are_merged_for_a_request),
         cmocka_unit_test(arena_blocks_wait_while_there_is_plenty),
+        cmocka_unit_test(arena_blocks_of_no_use_do_not_wait),
+        cmocka_unit_test(arena_scarce_memory_does_not_wait),
     };
     return RUN_TESTS(tests);
 }

@@ -361,6 +361,8 @@ static void expect_wrong_size(void *block, size_t size_bytes, size_t asked)
         return;
     expect_panic(FREE_SIZED, block, size_bytes, WRONG_SIZE, block);
     assert_int_equal(panic_trap.seen.detail, asked);
+    expect_panic(REALLOC_SIZED, block, size_bytes, WRONG_SIZE, block);
+    assert_int_equal(panic_trap.seen.detail, asked);
     assert_null(loam_arena_audit(heap));
 }
 

@@ -101,7 +101,10 @@ static void random_realloc(size_t i)
     const size_t align =
         test_random_below(4) == 0 ? (size_t)1 << test_random_below(13) : live[i].align;
     const uint64_t digest = loam_arena_digest(heap);
-    unsigned char *moved = loam_arena_realloc(heap, live[i].at, size_bytes, align);
+    const struct loam_resize resize = { live[i].size_bytes, size_bytes, align };
+    unsigned char *moved = test_random_below(2) == 0
+                               ? loam_arena_realloc(heap, live[i].at, size_bytes, align)
+                               : loam_arena_realloc_sized(heap, live[i].at, &resize);
 
     if (moved == NULL) {
         expect_refusal(digest, size_bytes, align);

@@ -4,9 +4,14 @@
  */
 #include "arena_world.h"
 
+/* Every other time with the old size. */
 static unsigned char *resize_aligned(unsigned char *block, size_t size_bytes, size_t align)
 {
-    unsigned char *moved = loam_arena_realloc(heap, block, size_bytes, align);
+    static unsigned calls;
+    const struct loam_resize resize = { block == NULL ? 5 : loam_arena_usable(heap, block),
+                                        size_bytes, align };
+    unsigned char *moved = calls++ % 2 == 0 ? loam_arena_realloc_sized(heap, block, &resize)
+                                            : loam_arena_realloc(heap, block, size_bytes, align);
 
     assert_non_null(moved);
     assert_null(loam_arena_audit(heap));
@@ -25,7 +30,9 @@ static void expect_no_resize(unsigned char *block, size_t size_bytes, size_t ali
     loam_arena_merge(heap);
     const uint64_t digest = loam_arena_digest(heap);
     const size_t asked = loam_arena_usable(heap, block);
+    const struct loam_resize resize = { asked, size_bytes, align };
     assert_null(loam_arena_realloc(heap, block, size_bytes, align));
+    assert_null(loam_arena_realloc_sized(heap, block, &resize));
     assert_null(loam_arena_audit(heap));
     assert_int_equal(loam_arena_digest(heap), digest);
     assert_int_equal(loam_arena_usable(heap, block), asked);
@@ -298,6 +305,36 @@ static void arena_H08_growing_neighbours_keep_their_contents(void **state)
     expect_empty();
 }
 
+/* Small blocks while blocks wait: from every size to every other one, in place or to
+ * a block that waits. */
+static void arena_H06_H08_realloc_of_small_blocks(void **state)
+{
+    (void)state;
+    heap_of(16 * SPAN);
+    unsigned char *waiting[60];
+    for (size_t i = 0; i < 60; i++)
+        waiting[i] = take(i * 5);
+    for (size_t i = 0; i < 60; i += 2)
+        give(waiting[i]);
+    for (size_t from = 0; from < 300; from += 3) {
+        for (size_t to = 0; to < 300; to += 7) {
+            unsigned char *block = take(from);
+            const struct loam_resize resize = { from, to, 4 };
+            pattern_write(block, from, 7);
+            unsigned char *moved = loam_arena_realloc_sized(heap, block, &resize);
+            assert_null(loam_arena_audit(heap));
+            pattern_check(moved, from < to ? from : to, 7);
+            assert_int_equal(loam_arena_usable(heap, moved), to);
+            if (to <= from)
+                assert_ptr_equal(moved, block);
+            loam_arena_free_sized(heap, moved, to);
+        }
+    }
+    for (size_t i = 1; i < 60; i += 2)
+        loam_arena_free_sized(heap, waiting[i], i * 5);
+    expect_empty();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -311,6 +348,7 @@ int main(void)
         cmocka_unit_test(arena_H06_H08_realloc_aligns_and_shrinks),
         cmocka_unit_test(arena_H06_failed_realloc_keeps_the_block),
         cmocka_unit_test(arena_H08_growing_neighbours_keep_their_contents),
+        cmocka_unit_test(arena_H06_H08_realloc_of_small_blocks),
     };
     return RUN_TESTS(tests);
 }

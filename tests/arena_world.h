@@ -211,10 +211,12 @@ static inline struct loam_arena_stats walk_all(void)
 #define DAMAGED     "arena: free block is damaged"
 
 /* The functions that take a block, or pass free ones. */
-enum call { FREE, FREE_SIZED, REALLOC, USABLE, ALLOC, MERGE };
+enum call { FREE, FREE_SIZED, REALLOC, REALLOC_SIZED, USABLE, ALLOC, MERGE };
 
 static inline void make_call(enum call call, void *block, size_t size_bytes)
 {
+    const struct loam_resize resize = { size_bytes, 60, 8 };
+
     switch (call) {
     case FREE:
         loam_arena_free(heap, block);
@@ -224,6 +226,9 @@ static inline void make_call(enum call call, void *block, size_t size_bytes)
         break;
     case REALLOC:
         (void)!loam_arena_realloc(heap, block, size_bytes, 8);
+        break;
+    case REALLOC_SIZED:
+        (void)!loam_arena_realloc_sized(heap, block, &resize);
         break;
     case USABLE:
         (void)!loam_arena_usable(heap, block);
@@ -244,7 +249,7 @@ static inline size_t copy_all(unsigned char *copy, size_t size_bytes)
     size_t used = sizeof(now);
 
     now.hot_start = 0;
-    now.hot_size = 0;
+    now.hot_units = 0;
     memcpy(copy, &now, sizeof(now));
     for (size_t i = 0; i < lent_count; i++) {
         assert_true(lent[i].size_bytes <= size_bytes - used);
@@ -286,6 +291,7 @@ static inline void expect_refused(void *block, size_t size_bytes, const char *ru
     expect_panic(FREE, block, 0, rule, subject);
     expect_panic(FREE_SIZED, block, size_bytes, rule, subject);
     expect_panic(REALLOC, block, size_bytes, rule, subject);
+    expect_panic(REALLOC_SIZED, block, size_bytes, rule, subject);
     expect_panic(USABLE, block, 0, rule, subject);
 }
 

@@ -13,8 +13,9 @@
  *
  * Free blocks are merged with both neighbours and hang in bins by size: one per
  * size below 1 KiB, eight per doubling above. While less than half of the memory is
- * in use, those below 1 KiB are merged later: up to deferred_max of them wait in
- * quick lists, to be given out again as they are. A request that finds no room
+ * in use, those below 1 KiB are merged later: they wait in quick lists, to be given
+ * out again as they are. A request that none of them serves merges two of them, if
+ * more wait than are in use, or if memory has become scarce; one that finds no room
  * merges them all before it fails: none is ever out of reach.
  *
  * What is caught, always, at the free (or free_sized, realloc, usable), and how it
@@ -26,20 +27,22 @@
  *     arena: block overflowed           its padding or the next block's tag was
  *                                       written to (its size, as far as known)
  *     arena: tag is damaged             the block's own: one before it overflowed
- *     arena: wrong size                 free_sized (the size asked for)
+ *     arena: wrong size                 free_sized, realloc_sized (the size asked for)
  *     arena: free block is damaged      its tag, links or size were written to
  *                                       after free: when they are next used
  *
  * An overflow of one or two bytes into a tag always shows, and so does one that
- * repeats a byte (memset); any other passes once in 65,536, and a write after free
- * that makes a link to elsewhere in a span once in 1,024. Of padding the first and
- * last 8 bytes are looked at. Nothing here is secret: this catches mistakes, not
- * attackers.
+ * repeats a byte (memset); any other passes once in 65,536. What is written over a
+ * link after free shows unless it is read back as an address in a span: once in
+ * 2^38 in one of 64 MiB. Of padding the first and last 8 bytes are looked at.
+ * Nothing here is secret: this catches mistakes, not attackers.
  *
  * Not locked: the caller serialises; any context he can serialise. Works on any
  * span, needs no page tables. alloc and free: O(1), at most deferred_max merges
- * (some 50 ns each) in an alloc that finds no room, none in others; plus the search
- * for a block's span where there are several: O(log spans).
+ * (some 50 ns each) in an alloc that finds no room, two in others; plus the search
+ * for a block's span where there are several: O(log spans). A size that is known
+ * makes free and realloc faster (free_sized, realloc_sized): what is looked at need
+ * not wait for the tag to come from memory.
  */
 #ifndef LOAM_ARENA_H
 #define LOAM_ARENA_H
@@ -50,11 +53,11 @@
 extern "C" {
 #endif
 
-#define LOAM_ARENA_ALIGN            8u    /* of every block */
-#define LOAM_ARENA_SPAN_MIN         512u  /* bytes: smallest span, after aligning */
-#define LOAM_ARENA_DEFERRED_DEFAULT 1024u /* blocks that may wait to be merged */
-#define LOAM_ARENA_QUICK_COUNT      128u  /* sizes in units of 8 bytes: below 1 KiB */
-#define LOAM_ARENA_BIN_COUNT        328u  /* those, then 8 per doubling to 32 GiB */
+#define LOAM_ARENA_ALIGN            8u     /* of every block */
+#define LOAM_ARENA_SPAN_MIN         512u   /* bytes: smallest span, after aligning */
+#define LOAM_ARENA_DEFERRED_DEFAULT 32768u /* blocks that may wait to be merged */
+#define LOAM_ARENA_QUICK_COUNT      128u   /* sizes in units of 8 bytes: below 1 KiB */
+#define LOAM_ARENA_BIN_COUNT        328u   /* those, then 8 per doubling to 32 GiB */
 #define LOAM_ARENA_MAP_COUNT        ((LOAM_ARENA_BIN_COUNT + 63) / 64)
 
 struct loam_arena;
@@ -94,18 +97,20 @@ struct loam_arena {
     loam_arena_oom_handler oom; /* NULL: fail */
     unsigned deferred_max;      /* blocks that may wait; 0: all are merged at once */
     struct loam_arena_reserve reserve;
-    uint64_t hot_start, hot_size; /* blocks of the span that was used last */
+    uint64_t hot_start;           /* first block of the span that was used last */
+    uint64_t hot_units;           /* where blocks may start in it, in units of 8 bytes */
     struct loam_arena_span *root; /* tree of spans */
     uint64_t cookie;              /* folded into every check: tells arenas apart */
-    uint64_t victim, victim_end;  /* free block in no bin, carved first; 0: none */
     size_t span_bytes;            /* of all spans */
     size_t span_count;
     size_t used_bytes; /* of blocks in use, tags and padding included */
     size_t peak_bytes; /* highest used_bytes so far */
     size_t used_count; /* blocks in use */
     unsigned deferred_count;
+    unsigned merge_next;                    /* quick list whose blocks are merged next */
+    uint32_t tag_cookie;                    /* part of cookie, for tags */
     bool in_oom;                            /* the handler is at work */
-    uint64_t bin_map[LOAM_ARENA_MAP_COUNT]; /* which bins may hold blocks */
+    uint64_t bin_map[LOAM_ARENA_MAP_COUNT]; /* which bins hold blocks */
     uint64_t quick[LOAM_ARENA_QUICK_COUNT]; /* last freed block of each size; 0:
                                              none */
     uint64_t bin[LOAM_ARENA_BIN_COUNT];     /* links to a free block of each class */
@@ -240,6 +245,11 @@ void loam_arena_free_sized(struct loam_arena *arena, void *block, size_t size_by
  */
 LOAM_NODISCARD void *loam_arena_realloc(struct loam_arena *arena, void *block, size_t size_bytes,
                                         size_t align);
+
+/** As loam_arena_realloc(); panics too if resize->old_bytes is neither
+ * LOAM_SIZE_UNKNOWN nor what was last asked for. For NULL it does not count. */
+LOAM_NODISCARD void *loam_arena_realloc_sized(struct loam_arena *arena, void *block,
+                                              const struct loam_resize *resize);
 
 /** Size that was last asked for, and that the caller may use, of a live block;
  * else panics. */

@@ -16,13 +16,11 @@
 #define ARENA_RULE_TAG      "arena: tag is damaged"
 #define ARENA_RULE_SIZE     "arena: wrong size"
 
-#define ARENA_VICTIM_MAX 65536u /* bytes: larger rests hang in bins, where the smallest is found */
+#define ARENA_MERGE_STEPS 2u /* waiting blocks merged, or empty lists passed, at a time */
 
 /* Size of any block whose tag holds. */
-static inline uint64_t arena_size(const struct loam_arena *arena, uint64_t at)
+static inline uint64_t arena_size(uint64_t at)
 {
-    if (at == arena->victim)
-        return arena->victim_end - at;
     return arena_is_free(at) ? arena_free_size(at) : arena_used_size(at);
 }
 
@@ -33,7 +31,7 @@ static inline void arena_make_hot(struct loam_arena *arena, uint64_t at)
     const struct loam_arena_span *span = arena_span_of(arena, at);
 
     arena->hot_start = span != NULL ? span->first : 0;
-    arena->hot_size = span != NULL ? span->end - span->first - ARENA_END_BYTES : 0;
+    arena->hot_units = span != NULL ? (span->end - span->first - ARENA_END_BYTES) / ARENA_UNIT : 0;
 }
 
 /*
@@ -51,8 +49,7 @@ __attribute__((noinline, cold)) static const char *arena_why_not_used(
     for (uint64_t block = span != NULL ? span->first : 0; block < end;) { /* ends: they tile */
         const uint32_t state = arena_low(block) & ARENA_STATE;
         if (!arena_tag_holds(arena, block) ||
-            (state == ARENA_FREE && block != arena->victim && !arena_free_holds(arena, block)) ||
-            state == ARENA_BACK ||
+            (state == ARENA_FREE && !arena_free_holds(arena, block)) || state == ARENA_BACK ||
             (state == ARENA_USED && arena_low_is_large(arena_low(block)) &&
              !arena_large_holds(arena, block))) {
             *at = state == ARENA_USED && arena_low_is_large(arena_low(block))
@@ -60,9 +57,9 @@ __attribute__((noinline, cold)) static const char *arena_why_not_used(
                       : block;
             return ARENA_RULE_TAG;
         }
-        if (*at - block < arena_size(arena, block))
+        if (*at - block < arena_size(block))
             return state == ARENA_USED ? ARENA_RULE_FOREIGN : ARENA_RULE_TWICE;
-        block += arena_size(arena, block);
+        block += arena_size(block);
     }
     return ARENA_RULE_FOREIGN;
 }
@@ -94,7 +91,7 @@ static inline struct arena_used arena_used_of(const struct loam_arena *arena, co
     const uint64_t pointer = (uint64_t)(uintptr_t)block;
     struct arena_used used = { .at = pointer - ARENA_HEADER, .header = ARENA_HEADER };
 
-    if (pointer % LOAM_ARENA_ALIGN != 0 || !arena_holds(arena, used.at))
+    if (!arena_holds(arena, used.at))
         arena_blame(arena, pointer);
     used.low = arena_low(used.at);
     used.size = arena_small_size(used.low);
@@ -132,7 +129,7 @@ static inline void arena_set_flag(uint64_t at, bool prev_free)
 {
     const uint32_t wanted = prev_free ? ARENA_PREV_FREE : 0;
 
-    *arena_u32_at(at) ^= ((*arena_u32_at(at) ^ wanted) & ARENA_PREV_FREE) * ARENA_BOTH;
+    arena_flip(at, (*arena_u32_at(at) ^ wanted) & ARENA_PREV_FREE);
 }
 
 /* A free block next to another one. */
@@ -148,10 +145,6 @@ static inline struct arena_side arena_side_behind(const struct loam_arena *arena
 
     if ((low & ARENA_STATE) != ARENA_FREE)
         return side;
-    if (at == arena->victim) {
-        side.size = arena->victim_end - at;
-        return side;
-    }
     LOAM_REQUIRE(arena_free_holds(arena, at), ARENA_RULE_FREE, at + ARENA_HEADER, 0);
     side.size = arena_free_size(at);
     arena_require_linked(arena, at + ARENA_HEADER);
@@ -167,42 +160,19 @@ static inline struct arena_side arena_side_before(const struct loam_arena *arena
 
     if ((low & ARENA_PREV_FREE) == 0)
         return side;
-    if (at == arena->victim_end) {
-        side.at = arena->victim;
-        side.size = at - side.at;
-        return side;
-    }
     side.size = arena_size_before(at);
     side.at = at - side.size;
-    LOAM_REQUIRE(side.size != 0 && side.size % ARENA_UNIT == 0 && arena_holds(arena, side.at) &&
+    LOAM_REQUIRE(side.size != 0 && arena_holds(arena, side.at) &&
                      arena_free_is_sound(arena, side.at) && arena_free_size(side.at) == side.size,
                  ARENA_RULE_FREE, side.at + ARENA_HEADER, at + ARENA_HEADER);
     arena_require_linked(arena, side.at + ARENA_HEADER);
     return side;
 }
 
-/* Take a checked free block from its bin, or from being the victim. */
+/* Take a checked free block from its bin. */
 static inline void arena_take(struct loam_arena *arena, const struct arena_side *side)
 {
-    if (side->at == arena->victim) {
-        arena->victim = 0;
-        arena->victim_end = 0;
-    } else {
-        arena_unlink(arena, side->at + ARENA_HEADER, side->size);
-    }
-}
-
-/* Put the victim into its bin. */
-static inline void arena_drop_victim(struct loam_arena *arena)
-{
-    const uint64_t at = arena->victim;
-
-    if (at == 0)
-        return;
-    LOAM_REQUIRE(arena_tag_holds(arena, at), ARENA_RULE_FREE, at + ARENA_HEADER, 0);
-    arena_link_free(arena, at, arena->victim_end - at);
-    arena->victim = 0;
-    arena->victim_end = 0;
+    arena_unlink(arena, side->at + ARENA_HEADER);
 }
 
 /*
@@ -215,35 +185,40 @@ static inline void arena_make_free(struct loam_arena *arena, uint64_t at, uint64
     const struct arena_side behind = arena_side_behind(arena, at + size, end_low);
     const struct arena_side before = arena_side_before(arena, at, low);
     const uint64_t end = at + size + behind.size;
-    const bool was_victim =
-        arena->victim != 0 && (behind.at == arena->victim || before.at == arena->victim);
 
-    if (behind.size != 0)
-        arena_take(arena, &behind);
-    else
+    if (behind.size == 0)
         arena_set_flag(end, true);
     if (before.size != 0) {
-        arena_take(arena, &before);
+        if (behind.size != 0)
+            arena_take(arena, &behind);
         arena_set_tag(arena, at, ARENA_FREE); /* it must not look in use for ever */
-    }
-    if (was_victim && end - before.at <= ARENA_VICTIM_MAX) {
-        arena_set_tag(arena, before.at, ARENA_FREE);
-        arena->victim = before.at;
-        arena->victim_end = end;
+        arena_move_free(arena, before.at + ARENA_HEADER, arena_bin_of(before.size), before.at,
+                        end - before.at);
+    } else if (behind.size != 0) {
+        arena_move_free(arena, behind.at + ARENA_HEADER, arena_bin_of(behind.size), at, end - at);
     } else {
-        arena_link_free(arena, before.at, end - before.at);
+        arena_link_free(arena, at, size);
     }
 }
 
-/* Merge the waiting blocks of one size. */
-static inline void arena_merge_list(struct loam_arena *arena, unsigned index)
+/* Merge the first block of a quick list. */
+static inline void arena_merge_first(struct loam_arena *arena, unsigned index)
 {
     const uint64_t size = index * (uint64_t)ARENA_UNIT;
+    const uint64_t at = arena_quick_pop(arena, index);
 
-    while (arena->quick[index] != 0) { /* as many as wait */
-        const uint64_t at = arena_quick_pop(arena, index);
-        LOAM_REQUIRE(arena_tag_holds(arena, at + size), ARENA_RULE_FREE, at + ARENA_HEADER, 0);
-        arena_make_free(arena, at, size, arena_low(at), arena_low(at + size));
+    LOAM_REQUIRE(arena_tag_holds(arena, at + size), ARENA_RULE_FREE, at + ARENA_HEADER, 0);
+    arena_make_free(arena, at, size, arena_low(at), arena_low(at + size));
+}
+
+/* Merge some of the blocks that wait: few will be left when there is no room. */
+static inline void arena_merge_some(struct loam_arena *arena)
+{
+    for (unsigned step = 0; step < ARENA_MERGE_STEPS; step++) {
+        if (arena->quick[arena->merge_next] != 0)
+            arena_merge_first(arena, arena->merge_next);
+        else
+            arena->merge_next = (arena->merge_next + 1) % LOAM_ARENA_QUICK_COUNT;
     }
 }
 

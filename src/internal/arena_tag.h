@@ -47,6 +47,7 @@
 #define ARENA_LOW       0x7fffu
 #define ARENA_CHECK     0x7fff0000u
 #define ARENA_TOP       0x80000000u
+#define ARENA_PLACE     0x8000u /* address << 13 of a tag, its lower half */
 
 #define ARENA_SIZE_SHIFT 4u
 #define ARENA_UNITS_MAX  2047u /* in a tag */
@@ -81,18 +82,28 @@ static inline arena_u64 *arena_u64_at(uint64_t at)
 
 /* ---- tags ---------------------------------------------------------------- */
 
+/* What a tag is mixed with. Its lower half is 0 at an address that is 4 modulo 8. */
+static inline uint32_t arena_key(const struct loam_arena *arena, uint64_t at)
+{
+    return ((uint32_t)(at << 13) ^ arena->tag_cookie) | ARENA_TOP;
+}
+
 /* Linear: the tags for two lower halves at one place differ by their difference
  * in both halves. */
 static inline uint32_t arena_tag(const struct loam_arena *arena, uint64_t at, uint32_t low)
 {
-    const uint32_t place = (uint32_t)(at << 13 ^ arena->cookie) & ARENA_CHECK;
-
-    return (place | ARENA_TOP) ^ low * ARENA_BOTH;
+    return arena_key(arena, at) ^ low * ARENA_BOTH;
 }
 
 static inline void arena_set_tag(const struct loam_arena *arena, uint64_t at, uint32_t low)
 {
     *arena_u32_at(at) = arena_tag(arena, at, low);
+}
+
+/* Change a tag that holds. @param difference bits of its lower half */
+static inline void arena_flip(uint64_t at, uint32_t difference)
+{
+    *arena_u32_at(at) ^= difference * ARENA_BOTH;
 }
 
 static inline uint32_t arena_low(uint64_t at)
@@ -148,7 +159,8 @@ static inline uint64_t arena_used_header(uint64_t at)
 #define ARENA_PADDING      UINT64_C(0x96c3d96bb54de72d)
 #define ARENA_PADDING_LAST 0x00ffffffffffffffu
 #define ARENA_PADDING_KEY  0xa5u /* with it the last byte is none that overflows often write */
-#define ARENA_PADDING_LONG 0x80u /* in the last byte: 8 bytes or more, how many is before it */
+#define ARENA_PADDING_LONG \
+    0x80u /* in the last byte: so many bytes or more, how many is before it */
 
 static inline uint64_t arena_word(uint64_t at)
 {
@@ -163,77 +175,95 @@ static inline void arena_set_word(uint64_t at, uint64_t word)
     __builtin_memcpy((void *)(uintptr_t)at, &word, sizeof word);
 }
 
-/* Last 8 bytes of a block with less than 8 bytes of padding, and which of them
- * it is. */
-static inline uint64_t arena_padding_short(uint64_t slack)
+/* Last 8 bytes of a block with padding, of which the last min(slack, 8) are padding: how many
+ * bytes there are in the last, or in bytes 3 to 6. */
+static inline uint64_t arena_padding_few(uint64_t slack)
 {
     return (ARENA_PADDING & ARENA_PADDING_LAST) | (slack ^ ARENA_PADDING_KEY) << 56;
 }
 
-static inline uint64_t arena_padding_mask(uint64_t slack)
+static inline uint64_t arena_padding_last(uint64_t slack)
 {
-    return ~(UINT64_MAX >> 8 * slack);
-}
-
-/* The same for 8 bytes and more: how many in bytes 3 to 6. */
-static inline uint64_t arena_padding_long(uint64_t slack)
-{
+    if (slack < ARENA_PADDING_LONG)
+        return arena_padding_few(slack);
     return (ARENA_PADDING & 0xffffff) | (slack & UINT32_MAX) << 24 |
            (uint64_t)(ARENA_PADDING_LONG ^ ARENA_PADDING_KEY) << 56;
 }
 
-/* Write 8 bytes of padding and more: its first 8 bytes and its last 8, which
- * may overlap. */
-static inline void arena_pad_long(uint64_t end, uint64_t slack)
+/* How far to shift a word to the right, twice, to be left with its last min(slack, 8) bytes. */
+static inline unsigned arena_padding_shift(uint64_t slack)
 {
-    if (slack < 16) {
-        const uint64_t mask = slack == 8 ? 0 : arena_padding_mask(slack - 8);
-        arena_set_word(end - 16, (arena_word(end - 16) & ~mask) | (ARENA_PADDING & mask));
-    } else {
-        arena_set_word(end - slack, ARENA_PADDING);
-    }
-    arena_set_word(end - 8, arena_padding_long(slack));
+    return 32 - 4 * (unsigned)(slack < 8 ? slack : 8);
 }
 
-static inline bool arena_padding_long_holds(uint64_t end, uint64_t slack)
+static inline bool arena_padding_is(uint64_t at, uint64_t word, uint64_t slack)
 {
-    if (arena_word(end - 8) != arena_padding_long(slack))
-        return false;
-    if (slack >= 16)
-        return arena_word(end - slack) == ARENA_PADDING;
-    return slack == 8 ||
-           ((arena_word(end - 16) ^ ARENA_PADDING) & arena_padding_mask(slack - 8)) == 0;
+    const unsigned shift = arena_padding_shift(slack);
+
+    return (arena_word(at) ^ word) >> shift >> shift == 0;
+}
+
+/* Write the last min(slack, 8) bytes of a word. */
+static inline void arena_set_padding(uint64_t at, uint64_t word, uint64_t slack)
+{
+    const unsigned shift = arena_padding_shift(slack);
+
+    arena_set_word(at,
+                   arena_word(at) ^ (arena_word(at) ^ word) >> shift >> shift << shift << shift);
+}
+
+/* All but the last 8 bytes of padding: the first 8 of them, or fewer. @param slack above 8 */
+static inline void arena_pad_front(uint64_t end, uint64_t slack)
+{
+    if (slack < 16)
+        arena_set_padding(end - 16, ARENA_PADDING, slack - 8);
+    else
+        arena_set_word(end - slack, ARENA_PADDING);
+}
+
+static inline bool arena_front_holds(uint64_t end, uint64_t slack)
+{
+    return slack < 16 ? arena_padding_is(end - 16, ARENA_PADDING, slack - 8)
+                      : arena_word(end - slack) == ARENA_PADDING;
 }
 
 /* Pad a block that is new to its caller: what is before the padding may change
  * too. */
 static inline void arena_pad_new(uint64_t end, uint64_t slack)
 {
-    if (slack < 8)
-        arena_set_word(end - 8, arena_padding_short(slack));
-    else
-        arena_pad_long(end, slack);
+    arena_set_word(end - 8, arena_padding_last(slack));
+    if (slack > 8)
+        arena_pad_front(end, slack);
 }
 
-/* Pad a block whose contents count. @param slack at least 1 */
+/* The same. @param slack less than ARENA_PADDING_LONG */
+static inline void arena_pad_few(uint64_t end, uint64_t slack)
+{
+    arena_set_word(end - 8, arena_padding_few(slack));
+    if (slack > 8)
+        arena_pad_front(end, slack);
+}
+
+/* Pad a block whose contents count. @param slack 0: none */
 static inline void arena_pad_behind(uint64_t end, uint64_t slack)
 {
-    if (slack < 8) {
-        const uint64_t mask = arena_padding_mask(slack);
-        arena_set_word(end - 8,
-                       (arena_word(end - 8) & ~mask) | (arena_padding_short(slack) & mask));
-    } else {
-        arena_pad_long(end, slack);
-    }
+    arena_set_padding(end - 8, arena_padding_last(slack), slack);
+    if (slack > 8)
+        arena_pad_front(end, slack);
 }
 
 /* Is the padding whole, of which there are so many bytes? 0: there is none. */
 static inline bool arena_padding_holds(uint64_t end, uint64_t slack)
 {
-    if (slack < 8)
-        return slack == 0 || ((arena_word(end - 8) ^ arena_padding_short(slack)) &
-                              arena_padding_mask(slack)) == 0;
-    return arena_padding_long_holds(end, slack);
+    return arena_padding_is(end - 8, arena_padding_last(slack), slack) &&
+           (slack <= 8 || arena_front_holds(end, slack));
+}
+
+/* The same. @param slack less than ARENA_PADDING_LONG */
+static inline bool arena_few_hold(uint64_t end, uint64_t slack)
+{
+    return arena_padding_is(end - 8, arena_padding_few(slack), slack) &&
+           (slack <= 8 || arena_front_holds(end, slack));
 }
 
 /* Bytes of padding, or 0: it was written to. @param room bytes of the block for
@@ -244,7 +274,7 @@ static inline uint64_t arena_padding_found(uint64_t end, uint64_t room)
     const uint64_t key = last >> 56 ^ ARENA_PADDING_KEY;
     const uint64_t slack = key == ARENA_PADDING_LONG ? last >> 24 & UINT32_MAX : key;
 
-    return slack <= room && (slack >= 8) == (key == ARENA_PADDING_LONG) &&
+    return slack <= room && (slack >= ARENA_PADDING_LONG) == (key == ARENA_PADDING_LONG) &&
                    arena_padding_holds(end, slack)
                ? slack
                : 0;
@@ -253,39 +283,29 @@ static inline uint64_t arena_padding_found(uint64_t end, uint64_t room)
 /* ---- links between free blocks ------------------------------------------- */
 
 /*
- * A link names an address, a multiple of 8 in either half of a canonical
- * address space of up to 57 bits: 54 bits of it are kept, sign and all. 0:
- * none. The other 10 check it and bind it to its place; the two highest bytes
- * always differ, so that memset shows. So a link is known to be sound without a
- * look at where it leads, which is seldom in the cache.
+ * A link is an address, mixed with the cookie and multiplied by an odd number. So
+ * whatever part of the word is overwritten, all bits from there up differ in what
+ * is read back, and that lies in no span: one in 2^38 does for a span of 64 MiB. A
+ * link is known to be sound without a look at where it leads, which is seldom in
+ * the cache.
  */
-#define ARENA_LINK_BITS 54u
-#define ARENA_LINK_MASK ((UINT64_C(1) << ARENA_LINK_BITS) - 1)
+#define ARENA_UNMIX UINT64_C(0xcfee444d8b59a89b)
+LOAM_STATIC_ASSERT(ARENA_MIX *ARENA_UNMIX == 1, "what is mixed can be read back");
 
-static inline uint64_t arena_link_word(const struct loam_arena *arena, uint64_t place,
-                                       uint64_t target)
+static inline uint64_t arena_link_to(const struct loam_arena *arena, uint64_t target)
 {
-    const uint64_t value = target >> 3 & ARENA_LINK_MASK;
-    const uint64_t sum = (value + (place ^ arena->cookie)) * ARENA_MIX;
-    const uint64_t word = value | (sum & ~ARENA_LINK_MASK);
-
-    return word ^ (uint64_t)(word >> 56 == (word >> 48 & 0xff)) << 63;
+    return (target ^ arena->cookie) * ARENA_MIX;
 }
 
 static inline void arena_set_link(const struct loam_arena *arena, uint64_t place, uint64_t target)
 {
-    *arena_u64_at(place) = arena_link_word(arena, place, target);
+    *arena_u64_at(place) = arena_link_to(arena, target);
 }
 
-/* Where a link leads, sound or not. */
-static inline uint64_t arena_link(uint64_t place)
+/* Where a link leads, sound or not; 0: nowhere. */
+static inline uint64_t arena_link(const struct loam_arena *arena, uint64_t place)
 {
-    return (uint64_t)((int64_t)(*arena_u64_at(place) << 10) >> 7);
-}
-
-static inline bool arena_link_holds(const struct loam_arena *arena, uint64_t place)
-{
-    return *arena_u64_at(place) == arena_link_word(arena, place, arena_link(place));
+    return *arena_u64_at(place) * ARENA_UNMIX ^ arena->cookie;
 }
 
 /* ---- free blocks --------------------------------------------------------- */

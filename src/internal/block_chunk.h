@@ -108,7 +108,7 @@ static inline bool block_owns_hot(const struct loam_block *block, uint64_t at)
     const struct loam_arena *const arena = block->fallback.arena;
 
     return arena != NULL
-               ? at - arena->hot_start < arena->hot_size
+               ? (at - arena->hot_start) / 8 < arena->hot_units
                : loam_freelist_owns(block->fallback.freelist, (const void *)(uintptr_t)at);
 }
 
