@@ -118,14 +118,6 @@ void loam_allocator_free_sized(const struct loam_allocator *allocator, void *blo
     }
 }
 
-/* The heap knows every block's exact size, but is not told the old one. */
-static void allocator_require_old_size(const void *block, size_t size_bytes, size_t old_bytes,
-                                       const char *rule)
-{
-    LOAM_REQUIRE(old_bytes == LOAM_SIZE_UNKNOWN || old_bytes == size_bytes, rule,
-                 loam_virt_of(block).addr, size_bytes);
-}
-
 void *loam_allocator_realloc(const struct loam_allocator *allocator, void *block,
                              const struct loam_resize *resize)
 {
@@ -138,8 +130,10 @@ void *loam_allocator_realloc(const struct loam_allocator *allocator, void *block
     case LOAM_ALLOCATOR_BUMP:
         return loam_bump_realloc(allocator->heap.bump, block, resize);
     case LOAM_ALLOCATOR_FREELIST:
-        allocator_require_old_size(block, loam_freelist_usable(allocator->heap.freelist, block),
-                                   resize->old_bytes, "freelist: wrong size");
+        LOAM_REQUIRE(resize->old_bytes == LOAM_SIZE_UNKNOWN ||
+                         resize->old_bytes == loam_freelist_usable(allocator->heap.freelist, block),
+                     "freelist: wrong size", loam_virt_of(block).addr,
+                     loam_freelist_usable(allocator->heap.freelist, block));
         return loam_freelist_realloc(allocator->heap.freelist, block, resize->size_bytes,
                                      resize->align);
     case LOAM_ALLOCATOR_FREELIST_SIZED:
@@ -148,9 +142,7 @@ void *loam_allocator_realloc(const struct loam_allocator *allocator, void *block
     case LOAM_ALLOCATOR_BLOCK:
         return loam_block_realloc(allocator->heap.block, block, resize);
     case LOAM_ALLOCATOR_ARENA:
-        allocator_require_old_size(block, loam_arena_usable(allocator->heap.arena, block),
-                                   resize->old_bytes, "arena: wrong size");
-        return loam_arena_realloc(allocator->heap.arena, block, resize->size_bytes, resize->align);
+        return loam_arena_realloc_sized(allocator->heap.arena, block, resize);
     }
     return NULL;
 }

@@ -162,8 +162,8 @@ static void arena_free_unsized(void *block, size_t size_bytes, size_t align)
 
 static void *arena_realloc(void *block, size_t old_bytes, size_t size_bytes, size_t align)
 {
-    (void)old_bytes;
-    return loam_arena_realloc(&arena, block, size_bytes, align);
+    const struct loam_resize resize = { old_bytes, size_bytes, align };
+    return loam_arena_realloc_sized(&arena, block, &resize);
 }
 
 static struct loam_block block;
