@@ -15,15 +15,17 @@
 
 #include "machine.h"
 
-#define CELLS      512u /* several nodes full of intervals */
-#define CELL_SHIFT 55u
+#define CELLS      2048u /* a tree of three levels full of intervals */
+#define CELL_SHIFT 53u
 #define NOBODY     0xffu
-#define NODE_PAGES 24u
+#define NODE_PAGES 200u
 #define NODES_AT   UINT64_C(0x100000)
 
 struct world {
     struct loam_stock stock;
     struct loam_usage usage;
+    loam_phys hidden[NODE_PAGES]; /* frames that the stock is kept from */
+    unsigned hidden_count;
     uint8_t owner[CELLS];
     bool begins[CELLS + 1];
 };
@@ -133,6 +135,73 @@ static void compare_find(struct fuzz_input *input, struct world *world)
     FUZZ_CHECK(found.addr == find_by_rule(world, owner, cells, 1u << align_shift, limit));
 }
 
+/* First place of that many cells of nobody. */
+static void compare_find_gap(struct fuzz_input *input, struct world *world)
+{
+    const unsigned cells = 1 + (unsigned)fuzz_take(input, 2) % (CELLS - 1);
+    const unsigned align = 1u << fuzz_take(input, 1) % 6;
+    const unsigned from = (unsigned)fuzz_take(input, 2) % CELLS;
+    const unsigned limit = (unsigned)fuzz_take(input, 2) % CELLS; /* 0: none */
+    const struct loam_usage_request request = {
+        .size = cell_addr(cells),
+        .align_bytes = cell_addr(align),
+        .from = cell_addr(from),
+        .limit = cell_addr(limit),
+    };
+    const unsigned end = limit != 0 ? limit : CELLS;
+    unsigned start = (from + align - 1) / align * align;
+    while (start + cells <= end) {
+        unsigned cell = start;
+        while (cell < start + cells && world->owner[cell] == NOBODY)
+            cell++;
+        if (cell == start + cells)
+            break;
+        start = (cell / align + 1) * align; /* above what is in the way */
+    }
+    const loam_phys found = loam_usage_find_gap(&world->usage, &request);
+    FUZZ_CHECK(found.addr == (start + cells <= end ? cell_addr(start) : UINT64_MAX));
+}
+
+/* What overlaps a range: one by one, in total, and as a copy. */
+static void compare_range(struct fuzz_input *input, struct world *world)
+{
+    static struct loam_interval copy[CELLS];
+    const unsigned start = (unsigned)fuzz_take(input, 2) % CELLS;
+    const unsigned end = start + 1 + (unsigned)fuzz_take(input, 2) % (CELLS - start);
+    const struct loam_phys_range range =
+        loam_phys_range_of(loam_phys_at(cell_addr(start)), cell_addr(end) - cell_addr(start));
+    struct loam_usage_totals totals;
+    struct loam_usage_totals want;
+    struct loam_interval interval;
+    loam_phys at = range.start;
+    uint64_t existing;
+
+    memset(&want, 0, sizeof want);
+    for (unsigned cell = start; cell < end; cell++) {
+        if (world->owner[cell] == NOBODY)
+            continue;
+        want.bytes[world->owner[cell]] += cell_addr(1);
+        want.interval_count += cell == start || begins_at(world, cell);
+    }
+    const size_t copied = loam_usage_snapshot(&world->usage, range.start, copy, CELLS, &existing);
+    FUZZ_CHECK(existing == world->usage.interval_count && copied <= existing);
+    if (range.size == 0) /* all 2^64 bytes cannot be said */
+        return;
+    FUZZ_CHECK(loam_usage_totals_in(&world->usage, range, &totals) == LOAM_OK);
+    FUZZ_CHECK(memcmp(&totals, &want, sizeof want) == 0);
+    uint64_t count = 0;
+    bool more = loam_usage_next_in(&world->usage, range, at, &interval);
+    while (more) {
+        FUZZ_CHECK(count < copied && copy[count].owner == interval.owner);
+        FUZZ_CHECK(copy[count].range.start.addr == interval.range.start.addr);
+        FUZZ_CHECK(copy[count].range.size == interval.range.size);
+        count++;
+        more = loam_interval_end(&interval, &at) &&
+               loam_usage_next_in(&world->usage, range, at, &interval);
+    }
+    FUZZ_CHECK(count == want.interval_count);
+}
+
 /* ---- what is done -------------------------------------------------------- */
 
 static void change(struct fuzz_input *input, struct world *world, unsigned what)
@@ -165,7 +234,7 @@ static void change(struct fuzz_input *input, struct world *world, unsigned what)
     }
     if (range.size == 0) /* all 2^64 bytes cannot be said */
         expected = LOAM_INVALID;
-    FUZZ_CHECK(st == expected);
+    FUZZ_CHECK(st == expected || (world->hidden_count > 0 && st == LOAM_NO_MEMORY));
     if (st != LOAM_OK) {
         FUZZ_CHECK(loam_usage_digest(&world->usage) == before);
         return;
@@ -184,7 +253,10 @@ static void comb(struct fuzz_input *input, struct world *world)
             continue;
         const struct loam_phys_range range =
             loam_phys_range_of(loam_phys_at(cell_addr(cell)), cell_addr(1));
-        FUZZ_CHECK(loam_usage_insert(&world->usage, range, LOAM_OWNER_KERNEL) == LOAM_OK);
+        const enum loam_status st = loam_usage_insert(&world->usage, range, LOAM_OWNER_KERNEL);
+        FUZZ_CHECK(st == LOAM_OK || (world->hidden_count > 0 && st == LOAM_NO_MEMORY));
+        if (st != LOAM_OK)
+            return;
         world->owner[cell] = LOAM_OWNER_KERNEL;
         world->begins[cell] = world->begins[cell + 1] = true;
     }
@@ -199,6 +271,19 @@ static void change_wildly(struct fuzz_input *input, struct world *world)
     const uint64_t before = loam_usage_digest(&world->usage);
     FUZZ_CHECK(loam_usage_overwrite(&world->usage, range, owner) == LOAM_INVALID);
     FUZZ_CHECK(loam_usage_digest(&world->usage) == before);
+}
+
+/* Leave the stock so many frames at most, or give it all back. */
+static void hide_frames(struct world *world, unsigned rest)
+{
+    while (world->hidden_count > 0) {
+        const loam_phys frame = world->hidden[--world->hidden_count];
+        loam_stock_add(&world->stock, loam_phys_range_of(frame, LOAM_PAGE_SIZE));
+    }
+    if (rest > 3)
+        return;
+    while (loam_stock_level(&world->stock) > rest)
+        world->hidden[world->hidden_count++] = loam_stock_remove(&world->stock);
 }
 
 static void start(struct world *world)
@@ -230,11 +315,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             comb(&input, &world);
         else if (what < 244)
             change_wildly(&input, &world);
-        else if (what < 250)
+        else if (what < 247)
             compare_find(&input, &world);
+        else if (what < 250)
+            compare_find_gap(&input, &world);
+        else if (what < 252)
+            compare_range(&input, &world);
+        else if (what < 254)
+            hide_frames(&world, (unsigned)fuzz_take(&input, 1) % 8);
         else
             compare_lookup(&world, fuzz_take(&input, 8));
         fuzz_check_sound(loam_usage_audit(&world.usage));
+        FUZZ_CHECK(world.stock.out_count == world.usage.node_count);
         compare_intervals(&world);
     }
     return 0;

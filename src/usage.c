@@ -1,8 +1,9 @@
 /*
  * usage.c - see usage.h.
  *
- * Every change is first a plan, made without changing anything, and then carried
- * out as a whole or not at all; see internal/usage_list.h, the storage.
+ * Every change first looks, without changing anything, then reserves the nodes that
+ * it needs, which can fail, then is carried out, which cannot. What overwrites and
+ * cuts is in internal/usage_plan.h, the tree in internal/usage_tree.h.
  */
 #include <loam/usage.h>
 
@@ -10,14 +11,18 @@
 #include "internal/digest.h"
 #include "internal/text.h"
 #include "internal/try.h"
-#include "internal/usage_list.h"
+#include "internal/usage_audit.h"
+#include "internal/usage_grow.h"
+#include "internal/usage_node.h"
+#include "internal/usage_plan.h"
+#include "internal/usage_pool.h"
+#include "internal/usage_shrink.h"
+#include "internal/usage_tree.h"
 
 /* Columns of the table. */
 #define USAGE_NAME_WIDTH  16u /* "library metadata" */
 #define USAGE_COUNT_WIDTH 11u
 #define USAGE_BYTES_WIDTH (LOAM_TEXT_DECIMAL_MAX + 2u)
-
-/* ---- plans --------------------------------------------------------------- */
 
 static bool usage_is_owner(enum loam_owner owner)
 {
@@ -46,114 +51,124 @@ static struct loam_interval usage_interval_of(const struct usage_entry *entry)
     return interval;
 }
 
-static bool usage_overlaps_locked(struct loam_usage *usage, const struct usage_entry *range)
-    LOAM_NEEDS(usage->lock)
-{
-    const struct usage_cursor at = usage_seek_locked(usage, range->first);
-    const struct usage_entry *entry = usage_entry_locked(usage, &at);
-
-    return entry != NULL && entry->first <= range->last;
-}
-
-/* Keep what an interval has below a range that overlaps it. */
-static void usage_plan_below(struct usage_plan *plan, const struct usage_entry *entry,
-                             const struct usage_entry *range)
-{
-    if (entry->first < range->first) {
-        const struct usage_entry rest = { entry->first, range->first - 1, entry->owner };
-        plan->put[plan->put_count++] = rest;
-    }
-}
-
-/* Keep what an interval has above a range that overlaps it. */
-static void usage_plan_above(struct usage_plan *plan, const struct usage_entry *entry,
-                             const struct usage_entry *range)
-{
-    if (entry->last > range->last) {
-        const struct usage_entry rest = { range->last + 1, entry->last, entry->owner };
-        plan->put[plan->put_count++] = rest;
-    }
-}
-
-/*
- * Take a range away from all intervals. With @p keep, give it to its owner then,
- * merged with touching intervals of that owner:
- *
- *     intervals  [ A    )[ B  )    [ B       )
- *     range              [ A           )
- *     removed    ^^^^^^^^^^^^^^    ^^^^^^^^^^^
- *     put        [ A                   )[ B  )
- */
-static struct usage_plan usage_plan_locked(struct loam_usage *usage,
-                                           const struct usage_entry *range, bool keep)
-    LOAM_NEEDS(usage->lock)
-{
-    const uint64_t touch = keep && range->first > 0 ? range->first - 1 : range->first;
-    struct usage_plan plan = { .at = usage_seek_locked(usage, touch) };
-    struct usage_entry whole = *range; /* grows by what it is merged with */
-    const struct usage_entry *other = NULL;
-    const struct usage_entry *entry;
-    struct usage_cursor cursor = plan.at;
-
-    while ((entry = usage_entry_locked(usage, &cursor)) != NULL) {
-        const bool same = keep && entry->owner == range->owner;
-        if (entry->first > range->last && !(same && entry->first - 1 == range->last))
-            break;
-        if (same) {
-            whole.first = entry->first < whole.first ? entry->first : whole.first;
-            whole.last = entry->last > whole.last ? entry->last : whole.last;
-        } else {
-            usage_plan_below(&plan, entry, range); /* all of one that only touches */
-            other = entry;
-        }
-        plan.remove_count++;
-        usage_step_locked(usage, &cursor);
-    }
-    if (keep)
-        plan.put[plan.put_count++] = whole;
-    if (other != NULL) /* the last one; those before it end inside the range */
-        usage_plan_above(&plan, other, range);
-    return plan;
-}
-
-/* ---- changes ------------------------------------------------------------- */
-
 void loam_usage_init(struct loam_usage *usage, struct loam_stock *nodes)
 {
     LOAM_REQUIRE(nodes != NULL, "usage: no stock of nodes", 0, 0);
     __builtin_memset(usage, 0, sizeof(*usage)); /* the lock starts as zeroes */
     usage->nodes = nodes;
-    usage->first = loam_phys_none();
+    usage->root = loam_phys_none();
+    usage->leaves.partial = loam_phys_none();
+    usage->inners.partial = loam_phys_none();
 }
 
-static enum loam_status usage_insert(struct loam_usage *usage, struct loam_phys_range range,
-                                     enum loam_owner owner, bool merge)
-{
-    struct usage_entry want;
-    enum loam_status status = LOAM_OVERLAP;
+/* ---- insert -------------------------------------------------------------- */
 
-    LOAM_TRY(usage_entry_of(range, owner, &want));
-    const loam_irq_state irq = loam_ticketlock_acquire_irq(&usage->lock);
-    if (!usage_overlaps_locked(usage, &want)) {
-        const struct usage_plan plain = { usage_seek_locked(usage, want.first), 0, { want }, 1 };
-        const struct usage_plan plan = merge ? usage_plan_locked(usage, &want, true) : plain;
-        status = usage_carry_out_locked(usage, &plan);
-    }
-    loam_ticketlock_release_irq(&usage->lock, irq);
-    return status;
+/* Insert before the path's interval. */
+static inline enum loam_status usage_insert_new_locked(struct loam_usage *usage,
+                                                       struct usage_path *path,
+                                                       const struct usage_entry *want)
+    LOAM_NEEDS(usage->lock)
+{
+    LOAM_TRY(usage_make_room_locked(usage, path, 1));
+    usage_insert_locked(usage, path, want);
+    return LOAM_OK;
 }
 
 enum loam_status loam_usage_insert(struct loam_usage *usage, struct loam_phys_range range,
                                    enum loam_owner owner)
 {
-    return usage_insert(usage, range, owner, false);
+    struct usage_entry want;
+    struct usage_path path;
+    enum loam_status status = LOAM_OVERLAP;
+
+    LOAM_TRY(usage_entry_of(range, owner, &want));
+    const loam_irq_state irq = loam_ticketlock_acquire_irq(&usage->lock);
+    usage_seek_locked(usage, want.first, &path);
+    if (!usage_has_entry(&path) || path.leaf->first[path.index] > want.last)
+        status = usage_insert_new_locked(usage, &path, &want);
+    loam_ticketlock_release_irq(&usage->lock, irq);
+    return status;
+}
+
+/* The path's interval grows up to the end of the next one, which goes. */
+static inline void usage_insert_between_locked(struct loam_usage *usage, struct usage_path *path,
+                                               const struct usage_entry *next)
+    LOAM_NEEDS(usage->lock)
+{
+    if (path->index + 1 < path->leaf->count) {
+        usage_join_locked(usage, path);
+        return;
+    }
+    struct usage_entry whole = usage_leaf_entry(path->leaf, path->index);
+    whole.last = next->last;
+    usage_remove_locked(usage, next->first, 1);
+    usage_seek_locked(usage, whole.first, path);
+    usage_set_locked(usage, path, &whole);
+}
+
+/* Insert; the path's interval ends right below what is wanted. */
+static enum loam_status usage_insert_above_locked(struct loam_usage *usage, struct usage_path *path,
+                                                  const struct usage_entry *want)
+    LOAM_NEEDS(usage->lock)
+{
+    struct usage_entry next;
+    struct usage_entry whole = usage_leaf_entry(path->leaf, path->index);
+    const bool is_next = usage_peek_locked(usage, path, &next);
+    const bool next_merges = is_next && next.owner == want->owner && next.first - 1 == want->last;
+
+    if (is_next && next.first <= want->last)
+        return LOAM_OVERLAP;
+    if (whole.owner == want->owner) {
+        whole.last = want->last;
+        if (next_merges)
+            usage_insert_between_locked(usage, path, &next);
+        else
+            usage_set_locked(usage, path, &whole);
+        return LOAM_OK;
+    }
+    usage_step_locked(usage, path);
+    if (!next_merges)
+        return usage_insert_new_locked(usage, path, want);
+    next.first = want->first;
+    usage_set_locked(usage, path, &next);
+    return LOAM_OK;
+}
+
+/* Insert; the path is at the first interval that ends right below or above. */
+static inline enum loam_status usage_insert_merge_locked(struct loam_usage *usage,
+                                                         struct usage_path *path,
+                                                         const struct usage_entry *want)
+    LOAM_NEEDS(usage->lock)
+{
+    if (!usage_has_entry(path))
+        return usage_insert_new_locked(usage, path, want);
+    struct usage_entry entry = usage_leaf_entry(path->leaf, path->index);
+    if (entry.last < want->first)
+        return usage_insert_above_locked(usage, path, want);
+    if (entry.first <= want->last)
+        return LOAM_OVERLAP;
+    if (entry.owner != want->owner || entry.first - 1 != want->last)
+        return usage_insert_new_locked(usage, path, want);
+    entry.first = want->first;
+    usage_set_locked(usage, path, &entry);
+    return LOAM_OK;
 }
 
 enum loam_status loam_usage_insert_merge(struct loam_usage *usage, struct loam_phys_range range,
                                          enum loam_owner owner)
 {
-    return usage_insert(usage, range, owner, true);
+    struct usage_entry want;
+    struct usage_path path;
+
+    LOAM_TRY(usage_entry_of(range, owner, &want));
+    const loam_irq_state irq = loam_ticketlock_acquire_irq(&usage->lock);
+    usage_seek_locked(usage, want.first > 0 ? want.first - 1 : 0, &path);
+    const enum loam_status status = usage_insert_merge_locked(usage, &path, &want);
+    loam_ticketlock_release_irq(&usage->lock, irq);
+    return status;
 }
+
+/* ---- overwrite and cut --------------------------------------------------- */
 
 enum loam_status loam_usage_overwrite(struct loam_usage *usage, struct loam_phys_range range,
                                       enum loam_owner owner)
@@ -184,27 +199,57 @@ enum loam_status loam_usage_cut(struct loam_usage *usage, struct loam_phys_range
 
 /* ---- questions ----------------------------------------------------------- */
 
-bool loam_usage_next(struct loam_usage *usage, loam_phys from, struct loam_interval *out)
+/* The lowest interval that ends at or above @p from and starts at or below @p last. */
+static inline bool usage_first_between(struct loam_usage *usage, uint64_t from, uint64_t last,
+                                       struct loam_interval *out)
 {
-    const loam_irq_state irq = loam_ticketlock_acquire_irq(&usage->lock);
-    const struct usage_cursor at = usage_seek_locked(usage, from.addr);
-    const struct usage_entry *entry = usage_entry_locked(usage, &at);
+    struct usage_entry entry = { 0, 0, LOAM_OWNER_USABLE };
 
-    if (entry != NULL)
-        *out = usage_interval_of(entry);
+    const loam_irq_state irq = loam_ticketlock_acquire_irq(&usage->lock);
+    const bool found = usage_get_locked(usage, from, &entry);
     loam_ticketlock_release_irq(&usage->lock, irq);
-    return entry != NULL;
+    if (!found || entry.first > last)
+        return false;
+    *out = usage_interval_of(&entry);
+    return true;
 }
 
 bool loam_usage_lookup(struct loam_usage *usage, loam_phys at, struct loam_interval *out)
 {
-    struct loam_interval next;
+    return usage_first_between(usage, at.addr, at.addr, out);
+}
 
-    /* The lowest one with a byte at or above holds the byte, or it starts above. */
-    if (!loam_usage_next(usage, at, &next) || next.range.start.addr > at.addr)
+bool loam_usage_next(struct loam_usage *usage, loam_phys from, struct loam_interval *out)
+{
+    return usage_first_between(usage, from.addr, UINT64_MAX, out);
+}
+
+bool loam_usage_next_in(struct loam_usage *usage, struct loam_phys_range range, loam_phys from,
+                        struct loam_interval *out)
+{
+    struct usage_entry in;
+
+    if (usage_entry_of(range, LOAM_OWNER_USABLE, &in) != LOAM_OK || from.addr > in.last)
         return false;
-    *out = next;
-    return true;
+    return usage_first_between(usage, from.addr > in.first ? from.addr : in.first, in.last, out);
+}
+
+size_t loam_usage_snapshot(struct loam_usage *usage, loam_phys from, struct loam_interval *out,
+                           size_t capacity, uint64_t *existing)
+{
+    struct usage_path path;
+    size_t count = 0;
+
+    const loam_irq_state irq = loam_ticketlock_acquire_irq(&usage->lock);
+    usage_seek_locked(usage, from.addr, &path);
+    for (; count < capacity && usage_has_entry(&path); usage_step_locked(usage, &path)) {
+        const struct usage_entry entry = usage_leaf_entry(path.leaf, path.index);
+        out[count++] = usage_interval_of(&entry);
+    }
+    if (existing != NULL)
+        *existing = usage->interval_count;
+    loam_ticketlock_release_irq(&usage->lock, irq);
+    return count;
 }
 
 uint64_t loam_usage_total(struct loam_usage *usage, enum loam_owner owner)
@@ -217,39 +262,122 @@ uint64_t loam_usage_total(struct loam_usage *usage, enum loam_owner owner)
     return total;
 }
 
-/* Lowest place for a request inside an interval, ending at or below @p last;
- * UINT64_MAX if there is none. */
-static uint64_t usage_place_in(const struct usage_entry *entry,
-                               const struct loam_usage_request *request, uint64_t last)
+enum loam_status loam_usage_totals_in(struct loam_usage *usage, struct loam_phys_range range,
+                                      struct loam_usage_totals *out)
+{
+    struct usage_entry in;
+    struct usage_path path;
+
+    LOAM_TRY(usage_entry_of(range, LOAM_OWNER_USABLE, &in)); /* no owner is asked for */
+    __builtin_memset(out, 0, sizeof(*out));
+    const loam_irq_state irq = loam_ticketlock_acquire_irq(&usage->lock);
+    usage_seek_locked(usage, in.first, &path);
+    for (; usage_has_entry(&path); usage_step_locked(usage, &path)) {
+        const struct usage_entry entry = usage_leaf_entry(path.leaf, path.index);
+        if (entry.first > in.last)
+            break;
+        const uint64_t first = entry.first > in.first ? entry.first : in.first;
+        const uint64_t last = entry.last < in.last ? entry.last : in.last;
+        out->bytes[entry.owner] += last - first + 1;
+        out->interval_count++;
+    }
+    loam_ticketlock_release_irq(&usage->lock, irq);
+    return LOAM_OK;
+}
+
+/* ---- search -------------------------------------------------------------- */
+
+static bool usage_is_request(const struct loam_usage_request *request)
+{
+    return request->size != 0 &&
+           (request->align_bytes == 0 || loam_is_power_of_two(request->align_bytes));
+}
+
+/* Lowest place for a request in [first, last]; UINT64_MAX if there is none. */
+static uint64_t usage_place_in(uint64_t first, uint64_t last,
+                               const struct loam_usage_request *request)
 {
     const uint64_t align_bytes = request->align_bytes != 0 ? request->align_bytes : 1;
-    const uint64_t first = entry->first > request->from ? entry->first : request->from;
-    const uint64_t top = entry->last < last ? entry->last : last;
-    const uint64_t gap = -first & (align_bytes - 1);
+    const uint64_t limit_last = request->limit - 1; /* no limit: the last byte there is */
+    const uint64_t low = first > request->from ? first : request->from;
+    const uint64_t top = last < limit_last ? last : limit_last;
+    const uint64_t skip = -low & (align_bytes - 1);
 
-    if (first > top || gap > top - first)
+    if (low > top || skip > top - low)
         return UINT64_MAX;
-    const uint64_t start = first + gap;
+    const uint64_t start = low + skip;
     return request->size - 1 <= top - start ? start : UINT64_MAX;
+}
+
+/* To the next interval of this leaf, or the first of a leaf that holds what is
+ * wanted. @return false: the path is at its leaf's end, and no such leaf follows */
+static bool usage_next_candidate_locked(const struct loam_usage *usage, struct usage_path *path,
+                                        struct usage_largest least) LOAM_NEEDS(usage->lock)
+{
+    path->index++;
+    return path->index < path->leaf->count || usage_next_leaf_locked(usage, path, least);
 }
 
 loam_phys loam_usage_find(struct loam_usage *usage, const struct loam_usage_request *request)
 {
     const uint64_t last = request->limit - 1; /* no limit: the last byte there is */
+    const bool usable = request->owner == LOAM_OWNER_USABLE;
+    const struct usage_largest least = { 0, usable ? request->size : 0 };
     uint64_t place = UINT64_MAX;
+    struct usage_path path;
 
-    if (request->size == 0 ||
-        (request->align_bytes != 0 && !loam_is_power_of_two(request->align_bytes)))
+    if (!usage_is_request(request))
         return loam_phys_none();
     const loam_irq_state irq = loam_ticketlock_acquire_irq(&usage->lock);
-    struct usage_cursor cursor = usage_seek_locked(usage, request->from);
-    const struct usage_entry *entry = usage_entry_locked(usage, &cursor);
-    while (place == UINT64_MAX && entry != NULL && entry->first <= last) {
-        if (entry->owner == request->owner)
-            place = usage_place_in(entry, request, last);
-        usage_step_locked(usage, &cursor);
-        entry = usage_entry_locked(usage, &cursor);
+    usage_seek_locked(usage, request->from, &path);
+    bool more = usage_has_entry(&path);
+    while (more && place == UINT64_MAX) {
+        const struct usage_entry entry = usage_leaf_entry(path.leaf, path.index);
+        if (entry.owner == request->owner)
+            place = usage_place_in(entry.first, entry.last, request);
+        more = entry.first <= last && usage_next_candidate_locked(usage, &path, least);
     }
+    loam_ticketlock_release_irq(&usage->lock, irq);
+    return loam_phys_at(place); /* UINT64_MAX is "none" */
+}
+
+/* Place for a request above the highest interval. */
+static uint64_t usage_place_above_all_locked(const struct loam_usage *usage,
+                                             const struct loam_usage_request *request)
+    LOAM_NEEDS(usage->lock)
+{
+    struct usage_path end;
+
+    usage_seek_locked(usage, UINT64_MAX, &end);
+    if (end.leaf == NULL)
+        return usage_place_in(0, UINT64_MAX, request);
+    if (usage_has_entry(&end)) /* the last byte there is has an owner */
+        return UINT64_MAX;
+    return usage_place_in(end.leaf->last[end.index - 1] + 1, UINT64_MAX, request);
+}
+
+loam_phys loam_usage_find_gap(struct loam_usage *usage, const struct loam_usage_request *request)
+{
+    const uint64_t last = request->limit - 1; /* no limit: the last byte there is */
+    const struct usage_largest least = { request->size, 0 };
+    uint64_t place = UINT64_MAX;
+    uint64_t low = 0;
+    struct usage_path path;
+
+    if (!usage_is_request(request))
+        return loam_phys_none();
+    const loam_irq_state irq = loam_ticketlock_acquire_irq(&usage->lock);
+    usage_seek_locked(usage, request->from, &path);
+    bool more = usage_has_entry(&path);
+    while (more && place == UINT64_MAX && low <= last) {
+        const uint64_t first = path.leaf->first[path.index];
+        low = usage_entry_low_locked(usage, &path);
+        if (first > low)
+            place = usage_place_in(low, first - 1, request);
+        more = usage_next_candidate_locked(usage, &path, least);
+    }
+    if (place == UINT64_MAX)
+        place = usage_place_above_all_locked(usage, request);
     loam_ticketlock_release_irq(&usage->lock, irq);
     return loam_phys_at(place); /* UINT64_MAX is "none" */
 }
@@ -367,86 +495,32 @@ void loam_usage_print_table(struct loam_usage *usage, const struct loam_writer *
 
 /* ---- audit and digest ---------------------------------------------------- */
 
-/* What the intervals say, to be compared with what was counted. */
-struct usage_tally {
-    uint64_t interval_count;
-    uint64_t total_bytes[LOAM_OWNERS];
-    uint64_t owner_count[LOAM_OWNERS];
-    uint64_t last; /* of the interval before, if there was one */
-};
-
-static const char *usage_audit_node(const struct usage_node *node, struct usage_tally *tally)
-{
-    for (uint64_t i = 0; i < node->count; i++) {
-        const struct usage_entry *entry = &node->entry[i];
-        if (entry->last < entry->first)
-            return "usage: interval ends before it starts";
-        if (tally->interval_count > 0 && entry->first <= tally->last)
-            return "usage: intervals overlap or are out of order";
-        if (!usage_is_owner(entry->owner))
-            return "usage: unknown owner";
-        tally->last = entry->last;
-        tally->interval_count++;
-        tally->owner_count[entry->owner]++;
-        tally->total_bytes[entry->owner] += entry->last - entry->first + 1;
-    }
-    return NULL;
-}
-
-static const char *usage_audit_tally(const struct loam_usage *usage,
-                                     const struct usage_tally *tally)
-{
-    if (tally->interval_count != usage->interval_count)
-        return "usage: interval count is wrong";
-    for (unsigned owner = 0; owner < LOAM_OWNERS; owner++) {
-        if (tally->owner_count[owner] != usage->owner_count[owner])
-            return "usage: interval count of an owner is wrong";
-        if (tally->total_bytes[owner] != usage->total_bytes[owner])
-            return "usage: bytes of an owner are wrong";
-    }
-    return NULL;
-}
-
 const char *loam_usage_audit(const struct loam_usage *usage)
 {
     struct usage_tally tally;
-    uint64_t count_before = USAGE_NODE_MAX; /* nothing is wrong with a lone small node */
-    loam_phys at = usage->first;
+    const char *broken = NULL;
 
     __builtin_memset(&tally, 0, sizeof(tally));
-    for (uint64_t i = 0; i < usage->node_count; i++) { /* ends on a cycle, too */
-        if (loam_phys_is_none(at))
-            return "usage: fewer nodes than counted";
-        if (at.addr == 0 || !loam_is_page_aligned(at.addr))
-            return "usage: node is not a page frame";
-        const struct usage_node *node = usage_node_at(usage, at);
-        if (node->count == 0 || node->count > USAGE_NODE_MAX)
-            return "usage: node holds no intervals, or too many";
-        if (count_before + node->count <= USAGE_MERGE_MAX)
-            return "usage: neighbouring nodes were not merged";
-        const char *broken = usage_audit_node(node, &tally);
-        if (broken != NULL)
-            return broken;
-        count_before = node->count;
-        at = node->next;
-    }
-    if (!loam_phys_is_none(at))
-        return "usage: more nodes than counted, or a cycle";
-    return usage_audit_tally(usage, &tally);
+    if ((broken = usage_audit_tree(usage, &tally)) != NULL ||
+        (broken = usage_audit_pool(usage, &usage->leaves, usage_leaf_kind(), tally.leaf_count)) !=
+            NULL ||
+        (broken = usage_audit_pool(usage, &usage->inners, usage_inner_kind(), tally.inner_count)) !=
+            NULL)
+        return broken;
+    return usage_audit_counts(usage, &tally);
 }
 
-uint64_t loam_usage_digest(const struct loam_usage *usage)
+uint64_t loam_usage_digest(const struct loam_usage *usage) LOAM_UNCHECKED
 {
     uint64_t digest = loam_digest_add(LOAM_DIGEST_START, usage->interval_count);
+    struct usage_path path;
 
-    for (loam_phys at = usage->first; !loam_phys_is_none(at);) {
-        const struct usage_node *node = usage_node_at(usage, at);
-        for (uint64_t i = 0; i < node->count; i++) {
-            digest = loam_digest_add(digest, node->entry[i].first);
-            digest = loam_digest_add(digest, node->entry[i].last);
-            digest = loam_digest_add(digest, (uint64_t)node->entry[i].owner);
-        }
-        at = node->next;
+    usage_seek_locked(usage, 0, &path);
+    for (; usage_has_entry(&path); usage_step_locked(usage, &path)) {
+        const struct usage_entry entry = usage_leaf_entry(path.leaf, path.index);
+        digest = loam_digest_add(digest, entry.first);
+        digest = loam_digest_add(digest, entry.last);
+        digest = loam_digest_add(digest, (uint64_t)entry.owner);
     }
     for (unsigned owner = 0; owner < LOAM_OWNERS; owner++) {
         digest = loam_digest_add(digest, usage->total_bytes[owner]);

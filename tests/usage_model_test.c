@@ -1,7 +1,7 @@
 /*
  * usage_model_test.c - layer 3 against an independent definition: an array with
- * one element per cell of the address space. Also nodes, every failure in turn,
- * and two CPUs at once.
+ * one element per cell of the address space, and against a sorted array of intervals.
+ * Also two CPUs at once.
  */
 #include "usage_world.h"
 
@@ -88,6 +88,38 @@ static void compare_with_model(void)
     for (unsigned owner = 0; owner < LOAM_OWNERS; owner++)
         assert_int_equal(loam_usage_total(&usage, (enum loam_owner)owner), total[owner]);
     check_sound();
+    check_thrifty();
+}
+
+/* Questions about random cells [from, to): what overlaps, and whose it is. */
+static void ask_about_a_range(void)
+{
+    const uint64_t from = test_random_below(model.cells);
+    uint64_t to = from + 1 + test_random_below(model.cells - from);
+    to -= to - from == model.cells; /* 2^64 bytes cannot be asked for */
+    const struct loam_phys_range range =
+        bytes(from * model.cell_bytes, (to - from) * model.cell_bytes);
+    struct loam_usage_totals want = { .interval_count = 0 };
+    struct loam_usage_totals got;
+    struct loam_interval interval;
+    uint64_t count = 0;
+    loam_phys at = range.start;
+
+    for (uint64_t i = from; i < to; i++) {
+        if (model.owner[i] == GAP)
+            continue;
+        want.bytes[model.owner[i]] += model.cell_bytes;
+        want.interval_count += i == from || model.begins[i];
+    }
+    assert_int_equal(loam_usage_totals_in(&usage, range, &got), LOAM_OK);
+    assert_memory_equal(&got, &want, sizeof(got));
+    bool more = loam_usage_next_in(&usage, range, at, &interval);
+    for (; more; count++) {
+        assert_true(interval.range.start.addr <= range.start.addr + (range.size - 1));
+        more =
+            loam_interval_end(&interval, &at) && loam_usage_next_in(&usage, range, at, &interval);
+    }
+    assert_int_equal(count, want.interval_count);
 }
 
 /* A random call on map and model; the status must agree. */
@@ -141,6 +173,7 @@ static void usage_U08_agrees_with_an_array_of_16_cells(void **state)
     for (int round = 0; round < 20000; round++) {
         random_step(16);
         compare_with_model();
+        ask_about_a_range();
     }
 }
 
@@ -155,6 +188,7 @@ static void usage_U08_agrees_with_an_array_of_4096_cells(void **state)
     for (int round = 0; round < 6000; round++) {
         random_step(round % 1500 == 1499 ? 4096 : 8);
         compare_with_model();
+        ask_about_a_range();
         nodes_max = usage.node_count > nodes_max ? usage.node_count : nodes_max;
     }
     assert_true(nodes_max >= 5);
@@ -182,274 +216,166 @@ static void usage_U07_lookup_agrees_with_the_array(void **state)
     }
 }
 
-/* ---- find ---------------------------------------------------------------- */
+/* ---- against a sorted array ---------------------------------------------- */
 
-/* Start of the first place, by trying every byte. */
-static uint64_t find_by_trying(uint64_t base, const struct loam_usage_request *request)
+/* Intervals of any size anywhere, as many as a tree of several levels has. */
+#define LIST_MAX 12000u
+static struct {
+    size_t count;
+    unsigned owners_from; /* 1: no interval is USABLE */
+    struct {
+        uint64_t first, last;
+        enum loam_owner owner;
+    } at[LIST_MAX];
+} list;
+
+static size_t list_find(uint64_t at)
 {
-    for (uint64_t i = 0; i < 256; i++) {
-        const uint64_t at = base + i;
-        struct loam_interval got;
-        if (at < request->from || (request->align_bytes != 0 && at % request->align_bytes != 0) ||
-            !loam_usage_lookup(&usage, loam_phys_at(at), &got) || got.owner != request->owner)
-            continue;
-        const uint64_t last = got.range.start.addr + (got.range.size - 1);
-        if (request->size - 1 <= last - at &&
-            (request->limit == 0 || at + (request->size - 1) < request->limit))
-            return at;
-    }
-    return UINT64_MAX;
+    size_t i = 0;
+    while (i < list.count && list.at[i].last < at)
+        i++;
+    return i;
 }
 
-/* Intervals of a few bytes at either end of the address space; any request. */
-static void usage_find_is_the_first_fit(void **state)
+static void list_insert(size_t i, uint64_t first, uint64_t last, enum loam_owner owner)
 {
-    static const uint64_t bases[] = { 0, UINT64_MAX - 255 };
-
-    (void)state;
-    for (int round = 0; round < 60; round++) {
-        const uint64_t base = bases[round % 2];
-        empty_map(8);
-        for (int i = 0; i < 30; i++) {
-            const uint64_t start = test_random_below(256);
-            const uint64_t room = 256 - start;
-            const uint64_t size = 1 + test_random_below(room < 24 ? room : 24);
-            assert_int_equal(loam_usage_overwrite(&usage, bytes(base + start, size),
-                                                  (enum loam_owner)test_random_below(3)),
-                             LOAM_OK);
-        }
-        for (int i = 0; i < 100; i++) {
-            const struct loam_usage_request request = {
-                .owner = (enum loam_owner)test_random_below(3),
-                .size = 1 + test_random_below(20),
-                .align_bytes = i % 5 == 0 ? 0 : UINT64_C(1) << test_random_below(6),
-                .from = i % 2 == 0 ? 0 : base + test_random_below(256),
-                .limit = i % 3 == 0 ? 0 : base + test_random_below(256),
-            };
-            assert_int_equal(loam_usage_find(&usage, &request).addr,
-                             find_by_trying(base, &request));
-        }
-    }
+    assert_true(list.count < LIST_MAX);
+    memmove(&list.at[i + 1], &list.at[i], (list.count - i) * sizeof(list.at[0]));
+    list.at[i].first = first;
+    list.at[i].last = last;
+    list.at[i].owner = owner;
+    list.count++;
 }
 
-/* One interval of 2^64 - 4096 bytes from 4096 on, and requests at every edge. */
-static void usage_find_at_every_edge(void **state)
+static void list_remove(size_t i)
 {
-    static const uint64_t edges[] = {
-        0,
-        1,
-        4095,
-        4096,
-        4097,
-        8191,
-        8192,
-        (UINT64_C(1) << 63) - 1,
-        UINT64_C(1) << 63,
-        UINT64_MAX - 4096,
-        UINT64_MAX - 4095,
-        UINT64_MAX - 1,
-        UINT64_MAX,
-    };
-    __extension__ typedef unsigned __int128 wide;
-    const size_t n = sizeof(edges) / sizeof(edges[0]);
+    list.count--;
+    memmove(&list.at[i], &list.at[i + 1], (list.count - i) * sizeof(list.at[0]));
+}
 
-    (void)state;
-    empty_map(4);
-    assert_int_equal(loam_usage_insert(&usage, bytes(4096, UINT64_MAX - 4095), LOAM_OWNER_USABLE),
-                     LOAM_OK);
-    for (size_t i = 0; i < n * n * n * n; i++) {
-        struct loam_usage_request request = {
-            .owner = LOAM_OWNER_USABLE,
-            .size = edges[i % n],
-            .align_bytes = edges[i / n % n],
-            .from = edges[i / n / n % n],
-            .limit = edges[i / n / n / n],
-        };
-        const wide end = request.limit == 0 ? (wide)1 << 64 : request.limit;
-        const uint64_t align_bytes = request.align_bytes == 0 ? 1 : request.align_bytes;
-        uint64_t want = UINT64_MAX;
-        if (request.size != 0 && (align_bytes & (align_bytes - 1)) == 0) {
-            const wide from = request.from > 4096 ? request.from : 4096;
-            const wide start = (from + align_bytes - 1) / align_bytes * align_bytes;
-            want = start + request.size <= end ? (uint64_t)start : UINT64_MAX;
-        }
-        assert_int_equal(loam_usage_find(&usage, &request).addr, want);
-        request.owner = LOAM_OWNER_HEAP;
-        assert_true(loam_phys_is_none(loam_usage_find(&usage, &request)));
+/* @return was there anything? */
+static bool list_cut(uint64_t first, uint64_t last)
+{
+    size_t i = list_find(first);
+    bool any = false;
+    while (i < list.count && list.at[i].first <= last) {
+        const uint64_t below = list.at[i].first;
+        const uint64_t above = list.at[i].last;
+        const enum loam_owner owner = list.at[i].owner;
+        any = true;
+        list_remove(i);
+        if (below < first)
+            list_insert(i++, below, first - 1, owner);
+        if (above > last)
+            list_insert(i++, last + 1, above, owner);
+    }
+    return any;
+}
+
+static void list_merge_at(uint64_t first)
+{
+    size_t i = list_find(first);
+    if (i + 1 < list.count && list.at[i + 1].first == list.at[i].last + 1 &&
+        list.at[i + 1].owner == list.at[i].owner) {
+        list.at[i].last = list.at[i + 1].last;
+        list_remove(i + 1);
+    }
+    if (i > 0 && list.at[i - 1].last + 1 == list.at[i].first &&
+        list.at[i - 1].owner == list.at[i].owner) {
+        list.at[i - 1].last = list.at[i].last;
+        list_remove(i);
     }
 }
 
-/* ---- nodes --------------------------------------------------------------- */
-
-/* The stock has one frame: as soon as a second node is needed each call that
- * needs it is refused, and those that do not are not. */
-static void usage_U05_no_node_no_change(void **state)
+static void compare_with_list(void)
 {
-    (void)state;
-    empty_map(1);
-    fill(170);
-    EXPECT_REFUSED(loam_usage_insert(&usage, pages(1, 1), LOAM_OWNER_BAD), LOAM_NO_MEMORY);
-    EXPECT_REFUSED(loam_usage_insert(&usage, pages(1000, 1), LOAM_OWNER_BAD), LOAM_NO_MEMORY);
-    EXPECT_REFUSED(loam_usage_cut(&usage, bytes(PAGES(2) + 1, 1)), LOAM_NO_MEMORY);
-    EXPECT_REFUSED(loam_usage_overwrite(&usage, bytes(PAGES(2) + 1, 1), LOAM_OWNER_BAD),
-                   LOAM_NO_MEMORY);
-    EXPECT_REFUSED(loam_usage_overwrite(&usage, bytes(PAGES(338), 1), LOAM_OWNER_BAD),
-                   LOAM_NO_MEMORY);
-    EXPECT_REFUSED(loam_usage_overwrite(&usage, bytes(PAGES(336) + 1, PAGES(2)), LOAM_OWNER_BAD),
-                   LOAM_NO_MEMORY);
+    static struct loam_interval copy[LIST_MAX];
+    uint64_t existing = 0;
 
-    assert_int_equal(loam_usage_insert_merge(&usage, pages(1, 1), LOAM_OWNER_KERNEL), LOAM_OK);
-    assert_int_equal(loam_usage_overwrite(&usage, pages(100, 1), LOAM_OWNER_BAD), LOAM_OK);
-    assert_int_equal(loam_usage_cut(&usage, bytes(PAGES(4), 1)), LOAM_OK);
     check_sound();
+    check_thrifty();
+    assert_int_equal(loam_usage_snapshot(&usage, loam_phys_at(0), copy, LIST_MAX, &existing),
+                     list.count);
+    assert_int_equal(existing, list.count);
+    for (size_t i = 0; i < list.count; i++) {
+        assert_int_equal(copy[i].range.start.addr, list.at[i].first);
+        assert_int_equal(copy[i].range.start.addr + (copy[i].range.size - 1), list.at[i].last);
+        assert_int_equal(copy[i].owner, list.at[i].owner);
+    }
+}
 
-    machine_add_ram(PAGES(100), PAGES(1));
-    loam_stock_add(&stock, pages(100, 1));
-    assert_int_equal(loam_usage_insert(&usage, pages(1000, 1), LOAM_OWNER_BAD), LOAM_OK);
-    assert_int_equal(usage.node_count, 2);
+/* A range that is small mostly, anywhere or beside an interval. */
+static void random_range(uint64_t size_bits, uint64_t *first, uint64_t *last)
+{
+    *first = test_random() >> test_random_below(8);
+    if (list.count > 0 && test_random_below(2) == 0) {
+        const size_t i = test_random_below(list.count);
+        *first = test_random_below(2) == 0 ? list.at[i].last + 1 : list.at[i].first;
+    }
+    const uint64_t more = test_random() >> (63 - test_random_below(size_bits));
+    *last = UINT64_MAX - *first < more ? UINT64_MAX : *first + more;
+    if (*first == 0 && *last == UINT64_MAX)
+        *last = 0;
+}
+
+static void random_list_step(uint64_t cut_share, uint64_t size_bits)
+{
+    uint64_t first;
+    uint64_t last;
+    random_range(size_bits, &first, &last);
+    const struct loam_phys_range range = bytes(first, last - first + 1);
+    const enum loam_owner owner = (enum loam_owner)(list.owners_from + test_random_below(3));
+    const size_t i = list_find(first);
+    const bool taken = i < list.count && list.at[i].first <= last;
+
+    if (test_random_below(100) < cut_share) {
+        assert_int_equal(loam_usage_cut(&usage, range), taken ? LOAM_OK : LOAM_NOT_FOUND);
+        assert_int_equal(list_cut(first, last), taken);
+    } else if (test_random_below(4) == 0) {
+        assert_int_equal(loam_usage_overwrite(&usage, range, owner), LOAM_OK);
+        (void)list_cut(first, last);
+        list_insert(list_find(first), first, last, owner);
+        list_merge_at(first);
+    } else if (test_random_below(2) == 0) {
+        assert_int_equal(loam_usage_insert(&usage, range, owner), taken ? LOAM_OVERLAP : LOAM_OK);
+        if (!taken)
+            list_insert(i, first, last, owner);
+    } else {
+        assert_int_equal(loam_usage_insert_merge(&usage, range, owner),
+                         taken ? LOAM_OVERLAP : LOAM_OK);
+        if (!taken) {
+            list_insert(i, first, last, owner);
+            list_merge_at(first);
+        }
+    }
+}
+
+/* Up to thousands of intervals and down again, with ever larger cuts. */
+static void usage_U08_agrees_with_a_sorted_array(void **state)
+{
+    uint64_t height_max = 0;
+
+    (void)state;
+    list.count = 0;
+    empty_map(2400);
+    for (unsigned round = 0; round < 4; round++) {
+        list.owners_from = round % 2;
+        for (unsigned i = 0; i < 5000; i++) {
+            random_list_step(10, 40);
+            if (i % 50 == 0)
+                compare_with_list();
+        }
+        height_max = usage.height > height_max ? usage.height : height_max;
+        for (unsigned i = 0; i < 1500; i++) {
+            random_list_step(80, 50 + 4 * round);
+            if (i % 10 == 0)
+                compare_with_list();
+        }
+    }
+    assert_true(height_max >= 2);
+    assert_int_equal(loam_usage_overwrite(&usage, bytes(1, UINT64_MAX), LOAM_OWNER_BAD), LOAM_OK);
+    assert_true(usage.interval_count <= 2);
     check_sound();
-}
-
-/* U06: nodes come from the stock alone, so the map never calls the allocator it
- * describes; an empty stock is a refusal. */
-static void usage_U06_empty_stock_is_refused(void **state)
-{
-    loam_phys list;
-
-    (void)state;
-    empty_map(1);
-    assert_int_equal(loam_stock_take(&stock, 1, &list), LOAM_OK);
-    const uint64_t digest = loam_usage_digest(&usage);
-    assert_int_equal(loam_usage_insert(&usage, pages(1, 1), LOAM_OWNER_BAD), LOAM_NO_MEMORY);
-    assert_int_equal(loam_usage_overwrite(&usage, pages(1, 1), LOAM_OWNER_BAD), LOAM_NO_MEMORY);
-    assert_int_equal(loam_usage_digest(&usage), digest);
-    assert_int_equal(usage.node_count, 0);
-    assert_null(loam_usage_audit(&usage));
-}
-
-/* Thousands of intervals in ascending, descending and scattered order, then all
- * cut in another: nodes split and merge, and every one comes back. */
-static void usage_thousands_of_intervals_leak_no_node(void **state)
-{
-    const uint64_t count = 5003; /* prime: any stride visits all */
-    static const uint64_t stride[][2] = {
-        { 1, 1 }, { 5002, 1 }, { 1, 5002 }, { 1234, 7 }, { 77, 2500 }
-    };
-
-    (void)state;
-    for (size_t order = 0; order < sizeof(stride) / sizeof(stride[0]); order++) {
-        empty_map(100);
-        for (uint64_t i = 0; i < count; i++) {
-            const uint64_t at = i * stride[order][0] % count;
-            assert_int_equal(loam_usage_insert(&usage, pages(2 * at, 1), LOAM_OWNER_USABLE),
-                             LOAM_OK);
-            if (i % 64 == 0)
-                check_sound();
-        }
-        assert_true(usage.node_count >= count / 170);
-        for (uint64_t i = 0; i < count; i++) {
-            const uint64_t at = i * stride[order][1] % count;
-            assert_int_equal(loam_usage_cut(&usage, pages(2 * at, 1)), LOAM_OK);
-            if (i % 64 == 0)
-                check_sound();
-        }
-        assert_int_equal(usage.node_count, 0);
-        assert_int_equal(stock.out_count, 0);
-    }
-}
-
-/* From every place in a map of three nodes to every other of some: one overwrite
- * and one cut over whole nodes. */
-static void usage_changes_across_nodes(void **state)
-{
-    (void)state;
-    for (uint64_t from = 0; from < 400; from += 13) {
-        for (uint64_t to = from + 1; to < 400; to += 31) {
-            empty_map(8);
-            fill(400);
-            const struct loam_phys_range range = bytes(PAGES(2 * from) + 1, PAGES(2 * (to - from)));
-            assert_int_equal(loam_usage_overwrite(&usage, range, LOAM_OWNER_BAD), LOAM_OK);
-            assert_int_equal(usage.interval_count, 400 - (to - from - 1) + 1);
-            assert_int_equal(loam_usage_total(&usage, LOAM_OWNER_BAD), range.size);
-            check_sound();
-            assert_int_equal(loam_usage_cut(&usage, range), LOAM_OK);
-            assert_int_equal(loam_usage_total(&usage, LOAM_OWNER_BAD), 0);
-            check_sound();
-        }
-    }
-}
-
-/*
- * The most neighbours that one change can touch: the overwrite splits b, and
- * leaves of c just as much as fits into d.
- *
- *   a 85 --> b 169 --> c 169 --> d 85         [ range )
- *                 ^^^^^^^^^                    from b's last interval into c
- *   a 85 --> 84 --> 87 --> 43 + 85
- */
-static void usage_change_may_split_and_merge(void **state)
-{
-    (void)state;
-    empty_map(8);
-    fill(400); /* 85 85 85 145 */
-    for (uint64_t i = 85; i < 254; i++) {
-        if (i != 169)
-            assert_int_equal(loam_usage_insert(&usage, pages(2 * i + 1, 1), LOAM_OWNER_HEAP),
-                             LOAM_OK);
-    }
-    assert_int_equal(loam_usage_cut(&usage, pages(680, 1000)), LOAM_OK);
-    assert_int_equal(usage.interval_count, 85 + 169 + 169 + 85);
-    assert_int_equal(usage.node_count, 4);
-    assert_int_equal(
-        loam_usage_overwrite(&usage, bytes(PAGES(338) + 1, PAGES(465 - 338)), LOAM_OWNER_BAD),
-        LOAM_OK);
-    assert_int_equal(usage.interval_count, 85 + 84 + 87 + 43 + 85);
-    assert_int_equal(usage.node_count, 4);
-    check_sound();
-}
-
-/* ---- every failure in turn ----------------------------------------------- */
-
-/* The changing calls on a map of full nodes, where each needs a node. */
-static enum loam_status change(unsigned which)
-{
-    switch (which) {
-    case 0:
-        return loam_usage_insert(&usage, pages(101, 1), LOAM_OWNER_BAD);
-    case 1:
-        return loam_usage_insert_merge(&usage, pages(101, 1), LOAM_OWNER_BAD);
-    case 2:
-        return loam_usage_overwrite(&usage, bytes(PAGES(100) + 1, 2), LOAM_OWNER_BAD);
-    default:
-        return loam_usage_cut(&usage, bytes(PAGES(100) + 1, 2));
-    }
-}
-
-static void usage_U05_each_failure_changes_nothing(void **state)
-{
-    (void)state;
-    for (unsigned which = 0; which < 4; which++) {
-        unsigned refused = 0;
-        INJECT_EACH_POINT
-        {
-            empty_map(4);
-            fill(170);
-            const uint64_t digest = loam_usage_digest(&usage);
-            const uint64_t stock_digest = loam_stock_digest(&stock);
-            INJECT_ARM();
-            const enum loam_status status = change(which);
-            INJECT_DISARM();
-            check_sound();
-            assert_int_equal(status, inject_fired() ? LOAM_NO_MEMORY : LOAM_OK);
-            assert_int_equal(loam_usage_digest(&usage) == digest, inject_fired());
-            assert_int_equal(loam_stock_digest(&stock) == stock_digest, inject_fired());
-            if (inject_fired()) {
-                assert_int_equal(change(which), LOAM_OK);
-                refused++;
-            }
-        }
-        assert_true(refused >= 2); /* once, and from there on */
-    }
 }
 
 /* ---- several CPUs -------------------------------------------------------- */
@@ -511,14 +437,7 @@ int main(void)
         cmocka_unit_test(usage_U08_agrees_with_an_array_of_16_cells),
         cmocka_unit_test(usage_U08_agrees_with_an_array_of_4096_cells),
         cmocka_unit_test(usage_U07_lookup_agrees_with_the_array),
-        cmocka_unit_test(usage_find_is_the_first_fit),
-        cmocka_unit_test(usage_find_at_every_edge),
-        cmocka_unit_test(usage_changes_across_nodes),
-        cmocka_unit_test(usage_change_may_split_and_merge),
-        cmocka_unit_test(usage_thousands_of_intervals_leak_no_node),
-        cmocka_unit_test(usage_U06_empty_stock_is_refused),
-        cmocka_unit_test(usage_U05_no_node_no_change),
-        cmocka_unit_test(usage_U05_each_failure_changes_nothing),
+        cmocka_unit_test(usage_U08_agrees_with_a_sorted_array),
         cmocka_unit_test(usage_U10_iteration_beside_another_CPU),
     };
     return RUN_TESTS(tests);

@@ -1,5 +1,5 @@
 /*
- * usage_test.c - layer 3 by examples: pictures, edges, nodes, printing, the audit.
+ * usage_test.c - layer 3 by examples: pictures, edges, iteration, the digest.
  */
 #include "usage_world.h"
 
@@ -350,187 +350,102 @@ static void usage_U10_iteration_while_the_map_changes(void **state)
     check_sound();
 }
 
-/* ---- printing ------------------------------------------------------------ */
-
-static char paper[4096];
-static size_t paper_length;
-
-/* The map must not be locked while somebody else's code runs. */
-static void paper_write(void *context, const char *text, size_t size_bytes)
+/*
+ *   have   [UUUU)[KK)..[HH)[UU)
+ *   range     [........)          first K whole, then H: what only touches is out
+ */
+static void usage_next_in_gives_what_overlaps(void **state)
 {
-    struct loam_interval interval;
-
-    assert_null(context);
-    (void)!loam_usage_next(&usage, loam_phys_at(0), &interval);
-    assert_true(paper_length + size_bytes < sizeof(paper));
-    memcpy(paper + paper_length, text, size_bytes);
-    paper_length += size_bytes;
-    paper[paper_length] = '\0';
-}
-
-static const char *printed(void (*print)(struct loam_usage *, const struct loam_writer *))
-{
-    static const struct loam_writer writer = { paper_write, NULL };
-
-    paper_length = 0;
-    paper[0] = '\0';
-    print(&usage, &writer);
-    return paper;
-}
-
-static void usage_prints_intervals(void **state)
-{
-    (void)state;
-    empty_map(4);
-    assert_string_equal(printed(loam_usage_print_intervals), "");
-    assert_int_equal(loam_usage_insert(&usage, pages(1, 96), LOAM_OWNER_BOOTLOADER), LOAM_OK);
-    assert_int_equal(loam_usage_insert(&usage, bytes(PAGES(97), 1), LOAM_OWNER_METADATA), LOAM_OK);
-    assert_int_equal(
-        loam_usage_insert(&usage, bytes(UINT64_C(1) << 32, UINT64_C(7) << 29), LOAM_OWNER_USABLE),
-        LOAM_OK);
-    assert_int_equal(loam_usage_insert(&usage, bytes(UINT64_MAX - 4095, 4096), LOAM_OWNER_RESERVED),
-                     LOAM_OK);
-    assert_string_equal(printed(loam_usage_print_intervals),
-                        "0x0000000000001000-0x0000000000060fff      384 KiB  bootloader\n"
-                        "0x0000000000061000-0x0000000000061000          1 B  library metadata\n"
-                        "0x0000000100000000-0x00000001dfffffff      3.5 GiB  usable\n"
-                        "0xfffffffffffff000-0xffffffffffffffff        4 KiB  reserved\n");
-}
-
-static void usage_prints_a_table(void **state)
-{
-    (void)state;
-    empty_map(4);
-    assert_string_equal(printed(loam_usage_print_table),
-                        "owner             intervals                 bytes        size\n");
-    assert_int_equal(loam_usage_insert(&usage, pages(1, 96), LOAM_OWNER_BOOTLOADER), LOAM_OK);
-    assert_int_equal(loam_usage_insert(&usage, bytes(PAGES(97), 1), LOAM_OWNER_METADATA), LOAM_OK);
-    assert_int_equal(loam_usage_insert(&usage, pages(200, 32), LOAM_OWNER_BOOTLOADER), LOAM_OK);
-    assert_int_equal(loam_usage_insert(&usage, pages(300, 1), LOAM_OWNER_BAD), LOAM_OK);
-    assert_string_equal(printed(loam_usage_print_table),
-                        "owner             intervals                 bytes        size\n"
-                        "bootloader                2                524288     512 KiB\n"
-                        "library metadata          1                     1         1 B\n"
-                        "bad                       1                  4096       4 KiB\n"
-                        "sum                       4                528385   516.0 KiB\n");
-}
-
-static void usage_prints_2_to_the_64_bytes(void **state)
-{
-    const uint64_t half = UINT64_C(1) << 63;
+    struct loam_interval got = { bytes(7, 7), LOAM_OWNER_BAD };
+    const struct loam_phys_range range = pages(3, 6); /* [3, 9) */
+    static const uint64_t want[][3] = { { 0, 4, LOAM_OWNER_USABLE },
+                                        { 4, 2, LOAM_OWNER_KERNEL },
+                                        { 8, 2, LOAM_OWNER_HEAP } };
+    loam_phys at = loam_phys_at(0); /* below the range: at its start */
+    size_t found = 0;
 
     (void)state;
-    empty_map(4);
-    assert_int_equal(loam_usage_insert(&usage, bytes(0, half), LOAM_OWNER_RESERVED), LOAM_OK);
-    assert_int_equal(loam_usage_insert(&usage, bytes(half, half), LOAM_OWNER_USABLE), LOAM_OK);
-    assert_string_equal(printed(loam_usage_print_table),
-                        "owner             intervals                 bytes        size\n"
-                        "usable                    1   9223372036854775808       8 EiB\n"
-                        "reserved                  1   9223372036854775808       8 EiB\n"
-                        "sum                       2  18446744073709551616      16 EiB\n");
-    assert_int_equal(loam_usage_overwrite(&usage, bytes(0, half), LOAM_OWNER_USABLE), LOAM_OK);
-    assert_string_equal(printed(loam_usage_print_table),
-                        "owner             intervals                 bytes        size\n"
-                        "usable                    1  18446744073709551616      16 EiB\n"
-                        "sum                       1  18446744073709551616      16 EiB\n");
-    assert_string_equal(printed(loam_usage_print_intervals),
-                        "0x0000000000000000-0xffffffffffffffff       16 EiB  usable\n");
-}
-
-static void usage_names_every_owner(void **state)
-{
-    static const char *const names[LOAM_OWNERS] = {
-        "usable",           "bootloader",  "executable",  "page tables",     "heap",
-        "library metadata", "kernel",      "ACPI tables", "firmware tables", "ACPI NVS",
-        "reserved",         "framebuffer", "bad",
-    };
-    static const enum loam_owner owners[LOAM_MEM_TYPES] = {
-        LOAM_OWNER_USABLE,     LOAM_OWNER_BOOTLOADER,      LOAM_OWNER_ACPI_RECLAIMABLE,
-        LOAM_OWNER_EXECUTABLE, LOAM_OWNER_RESERVED_MAPPED, LOAM_OWNER_ACPI_NVS,
-        LOAM_OWNER_RESERVED,   LOAM_OWNER_FRAMEBUFFER,     LOAM_OWNER_BAD,
-    };
-
-    (void)state;
-    for (unsigned i = 0; i < LOAM_OWNERS; i++)
-        assert_string_equal(loam_owner_name((enum loam_owner)i), names[i]);
-    for (unsigned i = 0; i < LOAM_MEM_TYPES; i++)
-        assert_int_equal(loam_owner_of_type((enum loam_mem_type)i), owners[i]);
-    assert_int_equal(loam_owner_of_type((enum loam_mem_type)LOAM_MEM_TYPES), LOAM_OWNER_RESERVED);
-}
-
-/* ---- the audit ----------------------------------------------------------- */
-
-/* What a node is in memory, written down a second time. */
-struct node {
-    uint64_t next;
-    uint64_t count;
-    struct {
-        uint64_t first, last;
-        uint32_t owner, unused;
-    } entry[170];
-};
-
-static struct node *three_nodes(void)
-{
-    empty_map(8);
-    fill(400);
-    check_sound();
-    assert_true(usage.node_count >= 3);
-    return machine_ram(usage.first.addr);
-}
-
-static void expect_broken(const char *rule)
-{
-    const char *found = loam_usage_audit(&usage);
-    assert_non_null(found);
-    assert_string_equal(found, rule);
-}
-
-static void usage_audit_finds_each_corruption(void **state)
-{
-    (void)state;
-    struct node *node = three_nodes();
-    node->entry[3].last = node->entry[3].first - 1;
-    expect_broken("usage: interval ends before it starts");
-    node = three_nodes();
-    node->entry[3].last = node->entry[4].first;
-    expect_broken("usage: intervals overlap or are out of order");
-    node = three_nodes();
-    node->entry[node->count - 1].last = UINT64_MAX;
-    expect_broken("usage: intervals overlap or are out of order");
-    three_nodes()->entry[3].owner = LOAM_OWNERS;
-    expect_broken("usage: unknown owner");
-    three_nodes()->count = 0;
-    expect_broken("usage: node holds no intervals, or too many");
-    three_nodes()->count = 171;
-    expect_broken("usage: node holds no intervals, or too many");
-    three_nodes()->next |= 8;
-    expect_broken("usage: node is not a page frame");
-    three_nodes()->next = 0;
-    expect_broken("usage: node is not a page frame");
-    three_nodes()->next = UINT64_MAX;
-    expect_broken("usage: fewer nodes than counted");
-    three_nodes();
-    usage.node_count--;
-    expect_broken("usage: more nodes than counted, or a cycle");
-    three_nodes()->next = usage.first.addr; /* the first node again: out of order */
-    expect_broken("usage: intervals overlap or are out of order");
-    node = three_nodes();
-    node->count = 64;
-    ((struct node *)machine_ram(node->next))->count = 64;
-    expect_broken("usage: neighbouring nodes were not merged");
-    three_nodes()->count--;
-    expect_broken("usage: interval count is wrong");
-    three_nodes()->entry[0].owner = LOAM_OWNER_BAD;
-    expect_broken("usage: interval count of an owner is wrong");
-    three_nodes()->entry[0].last--;
-    expect_broken("usage: bytes of an owner are wrong");
-    for (unsigned owner = 0; owner < LOAM_OWNERS; owner++) {
-        three_nodes();
-        usage.total_bytes[owner] ^= 1;
-        expect_broken("usage: bytes of an owner are wrong");
+    draw("UUUU|KK..HH|UU");
+    bool more = loam_usage_next_in(&usage, range, at, &got);
+    while (more) {
+        assert_true(found < 3);
+        assert_int_equal(got.range.start.addr, PAGES(want[found][0]));
+        assert_int_equal(got.range.size, PAGES(want[found][1]));
+        assert_int_equal(got.owner, want[found][2]);
+        found++;
+        more = loam_interval_end(&got, &at) && loam_usage_next_in(&usage, range, at, &got);
     }
+    assert_int_equal(found, 3);
+
+    got.owner = LOAM_OWNER_BAD;
+    assert_false(loam_usage_next_in(&usage, pages(6, 2), loam_phys_at(0), &got)); /* the gap */
+    assert_false(loam_usage_next_in(&usage, pages(12, 9), loam_phys_at(0), &got));
+    assert_false(loam_usage_next_in(&usage, pages(0, 2), loam_phys_at(PAGES(2)), &got));
+    assert_false(loam_usage_next_in(&usage, pages(2, 0), loam_phys_at(0), &got));
+    assert_false(loam_usage_next_in(&usage, bytes(PAGES(1), UINT64_MAX), loam_phys_at(0), &got));
+    assert_int_equal(got.owner, LOAM_OWNER_BAD); /* untouched */
+    /* A byte of the range, and one at or above. */
+    assert_true(loam_usage_next_in(&usage, bytes(PAGES(4) - 1, 1), loam_phys_at(0), &got));
+    assert_int_equal(got.owner, LOAM_OWNER_USABLE);
+    assert_true(loam_usage_next_in(&usage, pages(0, 2), loam_phys_at(PAGES(2) - 1), &got));
 }
+
+/* U10: one moment, whoever else changes the map; too little room is told. */
+static void usage_U10_snapshot_is_one_moment(void **state)
+{
+    struct loam_interval copy[8];
+    uint64_t existing = 0;
+
+    (void)state;
+    empty_map(4);
+    assert_int_equal(loam_usage_snapshot(&usage, loam_phys_at(0), copy, 8, &existing), 0);
+    assert_int_equal(existing, 0);
+    draw("UUUU|KK..HH|UU");
+    assert_int_equal(loam_usage_snapshot(&usage, loam_phys_at(0), NULL, 0, &existing), 0);
+    assert_int_equal(existing, 4);
+    assert_int_equal(loam_usage_snapshot(&usage, loam_phys_at(0), copy, 8, NULL), 4);
+    assert_int_equal(copy[0].range.start.addr, 0);
+    assert_int_equal(copy[0].range.size, PAGES(4));
+    assert_int_equal(copy[2].owner, LOAM_OWNER_HEAP);
+    assert_int_equal(copy[3].range.start.addr, PAGES(10));
+    assert_int_equal(loam_usage_snapshot(&usage, loam_phys_at(PAGES(5)), copy, 2, &existing), 2);
+    assert_int_equal(copy[0].owner, LOAM_OWNER_KERNEL);
+    assert_int_equal(copy[1].owner, LOAM_OWNER_HEAP);
+    assert_int_equal(existing, 4);
+    assert_int_equal(loam_usage_snapshot(&usage, loam_phys_at(PAGES(12)), copy, 8, &existing), 0);
+    assert_int_equal(existing, 4);
+}
+
+/*
+ *   have   [UUUU)[KK)..[HH)[UU)
+ *   range    [............)       U 2, K 2, H 1 pages
+ */
+static void usage_totals_in_count_what_is_inside(void **state)
+{
+    struct loam_usage_totals totals;
+
+    (void)state;
+    draw("UUUU|KK..HH|UU");
+    memset(&totals, 0xa5, sizeof(totals));
+    assert_int_equal(loam_usage_totals_in(&usage, pages(2, 7), &totals), LOAM_OK);
+    for (unsigned owner = 0; owner < LOAM_OWNERS; owner++)
+        assert_int_equal(totals.bytes[owner], owner == LOAM_OWNER_USABLE   ? PAGES(2)
+                                              : owner == LOAM_OWNER_KERNEL ? PAGES(2)
+                                              : owner == LOAM_OWNER_HEAP   ? PAGES(1)
+                                                                           : 0);
+    assert_int_equal(totals.interval_count, 3);
+    assert_int_equal(loam_usage_totals_in(&usage, bytes(PAGES(4) - 1, 2), &totals), LOAM_OK);
+    assert_int_equal(totals.bytes[LOAM_OWNER_USABLE], 1);
+    assert_int_equal(totals.bytes[LOAM_OWNER_KERNEL], 1);
+    assert_int_equal(loam_usage_totals_in(&usage, bytes(PAGES(6), PAGES(2)), &totals), LOAM_OK);
+    assert_int_equal(totals.interval_count, 0);
+    assert_int_equal(loam_usage_totals_in(&usage, bytes(PAGES(1), UINT64_MAX), &totals),
+                     LOAM_INVALID);
+    assert_int_equal(loam_usage_totals_in(&usage, pages(1, 0), &totals), LOAM_INVALID);
+    assert_int_equal(totals.interval_count, 0); /* untouched */
+}
+
+/* ---- the digest ---------------------------------------------------------- */
 
 /* The digest tells maps apart that differ in one thing only. */
 static void usage_digest_sees_every_difference(void **state)
@@ -574,11 +489,9 @@ int main(void)
         cmocka_unit_test(usage_U09_unknown_owner_is_refused),
         cmocka_unit_test(usage_without_a_stock_panics),
         cmocka_unit_test(usage_U10_iteration_while_the_map_changes),
-        cmocka_unit_test(usage_prints_intervals),
-        cmocka_unit_test(usage_prints_a_table),
-        cmocka_unit_test(usage_prints_2_to_the_64_bytes),
-        cmocka_unit_test(usage_names_every_owner),
-        cmocka_unit_test(usage_audit_finds_each_corruption),
+        cmocka_unit_test(usage_next_in_gives_what_overlaps),
+        cmocka_unit_test(usage_U10_snapshot_is_one_moment),
+        cmocka_unit_test(usage_totals_in_count_what_is_inside),
         cmocka_unit_test(usage_digest_sees_every_difference),
     };
     return RUN_TESTS(tests);
