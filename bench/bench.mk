@@ -1,7 +1,7 @@
-# bench.mk - benchmarks that need more than a script: bench/arena and its peers.
+# bench.mk - benchmarks that need more than a script: bench/arena, bench/usage, and their peers.
 #
 # Loam is built as a kernel builds it, its peers as their authors release them
-# (bench/peers/Cargo.toml).
+# (bench/peers/Cargo.toml, bench/peers-usage/Cargo.toml).
 BENCH := $(BUILD)/bench-arena
 CARGO ?= $(firstword $(shell command -v cargo 2>/dev/null) $(wildcard $(HOME)/.cargo/bin/cargo) cargo)
 BENCH_LOAM ?= loam_all.c
@@ -49,3 +49,48 @@ $(BENCH): $(BENCH_OBJECTS) $(BENCH_PEERS)
 	$(Q)$(CC) $(BENCH_OBJECTS) $(BENCH_PEERS) -lm -o $@
 
 -include $(wildcard $(BUILD)/bench/*.d $(BUILD)/bench/loam/*.d $(BUILD)/bench/loam/src/*.d)
+
+# ---- the interval map --------------------------------------------------------
+
+# A program may not turn interrupts off: bench/usage/maps.c has what it may.
+BENCH_USAGE := $(BUILD)/bench-usage
+BENCH_USAGE_OBJECTS := $(patsubst bench/usage/%.c,$(BUILD)/bench/usage/%.o,$(wildcard bench/usage/*.c)) \
+  $(BUILD)/bench/usage/loam/loam_all.o
+BENCH_USAGE_PEERS := $(BUILD)/bench/peers-usage/release/libpeers_usage.a
+BENCH_USAGE_REPORT = python3 bench/usage/report.py --bench $(BENCH_USAGE) --cargo $(CARGO)
+
+# Five minutes; the tables and pictures of docs/bench-usage.md.
+.PHONY: bench-usage bench-usage-build
+bench-usage: bench-usage-build
+	@$(BENCH_USAGE_REPORT) --raw $(BUILD)/bench-usage.raw --docs docs
+
+bench-usage-build:
+	@tools/deps.sh bench
+	$(PARALLEL) $(BENCH_USAGE)
+
+FIGURES += '$(BENCH_USAGE_REPORT) --raw $(BUILD)/bench-usage.short --short'
+figures: bench-usage-build
+
+$(BUILD)/bench/usage/%.o: bench/usage/%.c
+	$(call say,CC,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(BENCH_FLAGS) -DLOAM_X86_SIM=1 -c $< -o $@
+
+$(BUILD)/bench/usage/loam/%.o: %.c
+	$(call say,CC,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(BENCH_LOAM_FLAGS) -DLOAM_X86_SIM=1 -ffunction-sections -c $< -o $@
+
+$(BENCH_USAGE_PEERS): $(wildcard bench/peers-usage/Cargo.* bench/peers-usage/src/*.rs)
+	$(call say,CARGO,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)CARGO_TARGET_DIR=$(abspath $(BUILD))/bench/peers-usage $(CARGO) build --release --locked \
+		--quiet --manifest-path bench/peers-usage/Cargo.toml
+	$(Q)touch $@
+
+# What the map does not need of the library goes, and with it what that would need.
+$(BENCH_USAGE): $(BENCH_USAGE_OBJECTS) $(BENCH_USAGE_PEERS)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(BENCH_USAGE_OBJECTS) $(BENCH_USAGE_PEERS) -Wl,--gc-sections -lm -o $@
+
+-include $(wildcard $(BUILD)/bench/usage/*.d $(BUILD)/bench/usage/loam/*.d)
