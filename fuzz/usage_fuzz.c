@@ -326,7 +326,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         else
             compare_lookup(&world, fuzz_take(&input, 8));
         fuzz_check_sound(loam_usage_audit(&world.usage));
-        FUZZ_CHECK(world.stock.out_count == world.usage.node_count);
+        FUZZ_CHECK(world.stock.out_count == world.usage.node_frame_count);
         compare_intervals(&world);
     }
     return 0;

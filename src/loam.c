@@ -390,13 +390,13 @@ const char *loam_audit(struct loam *mm)
     const uint64_t *charged = mm->usage.total_bytes;
     if (mm->tables.out_count != mm->space.table_count)
         return "loam: frames out of the table stock are not the tables in the tree";
-    if (mm->nodes.out_count != mm->usage.node_count)
+    if (mm->nodes.out_count != mm->usage.node_frame_count)
         return "loam: frames out of the node stock are not the nodes of the usage map";
     if (charged[LOAM_OWNER_PAGE_TABLES] !=
         (mm->space.table_count + mm->tables.frame_count) * LOAM_PAGE_SIZE)
         return "loam: page tables and their spare frames are not what is charged to them";
     if (charged[LOAM_OWNER_METADATA] !=
-        (mm->usage.node_count + mm->nodes.frame_count) * LOAM_PAGE_SIZE)
+        (mm->usage.node_frame_count + mm->nodes.frame_count) * LOAM_PAGE_SIZE)
         return "loam: usage nodes and their spare frames are not what is charged to them";
     if (charged[LOAM_OWNER_HEAP] != mm->heap_range.size)
         return "loam: the heap's span is not what is charged to it";

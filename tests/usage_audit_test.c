@@ -227,7 +227,7 @@ static void usage_audit_sees_wrong_counts_of_nodes(void **state)
     usage.inners.free_count--;
     expect_broken("usage: more free nodes than counted, or a cycle");
     two_levels();
-    usage.node_count++;
+    usage.node_frame_count++;
     expect_broken("usage: frames are not what their nodes add up to");
 }
 
@@ -298,7 +298,7 @@ static void usage_audit_sees_an_idle_frame(void **state)
     head->before = at.addr;
     usage.leaves.partial = at;
     usage.leaves.free_count += 7;
-    usage.node_count++;
+    usage.node_frame_count++;
     expect_broken("usage: frame on the list has no free node, or no other");
     frame->free_nodes = 0x3f; /* as if one were in the tree */
     usage.leaves.free_count--;

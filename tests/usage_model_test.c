@@ -189,7 +189,7 @@ static void usage_U08_agrees_with_an_array_of_4096_cells(void **state)
         random_step(round % 1500 == 1499 ? 4096 : 8);
         compare_with_model();
         ask_about_a_range();
-        nodes_max = usage.node_count > nodes_max ? usage.node_count : nodes_max;
+        nodes_max = usage.node_frame_count > nodes_max ? usage.node_frame_count : nodes_max;
     }
     assert_true(nodes_max >= 5);
 }

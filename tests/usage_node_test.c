@@ -53,7 +53,7 @@ static void usage_U05_no_node_no_change(void **state)
 
     supply();
     assert_int_equal(loam_usage_insert(&usage, pages(1000, 1), LOAM_OWNER_BAD), LOAM_OK);
-    assert_int_equal(usage.node_count, 2);
+    assert_int_equal(usage.node_frame_count, 2);
     assert_int_equal(usage.height, 1);
     check_sound();
 }
@@ -83,7 +83,7 @@ static void usage_U06_empty_stock_is_refused(void **state)
     EXPECT_REFUSED(loam_usage_insert_merge(&usage, pages(1, 1), LOAM_OWNER_BAD), LOAM_NO_MEMORY);
     EXPECT_REFUSED(loam_usage_overwrite(&usage, pages(1, 1), LOAM_OWNER_BAD), LOAM_NO_MEMORY);
     EXPECT_REFUSED(loam_usage_cut(&usage, pages(1, 1)), LOAM_NOT_FOUND);
-    assert_int_equal(usage.node_count, 0);
+    assert_int_equal(usage.node_frame_count, 0);
 }
 
 /*
@@ -192,7 +192,7 @@ static void usage_U05_empty_stock_at_every_step(void **state)
         drain(0);
         for (uint64_t frames = 0; status == LOAM_NO_MEMORY; frames++) {
             const uint64_t digest = loam_usage_digest(&usage);
-            const uint64_t node_count = usage.node_count;
+            const uint64_t node_frame_count = usage.node_frame_count;
             assert_true(frames <= enough);
             status = what == 0   ? loam_usage_cut(&usage, range)
                      : what == 1 ? loam_usage_overwrite(&usage, range, owner)
@@ -200,7 +200,7 @@ static void usage_U05_empty_stock_at_every_step(void **state)
                                  : loam_usage_insert(&usage, range, owner);
             if (status == LOAM_NO_MEMORY) {
                 assert_int_equal(loam_usage_digest(&usage), digest);
-                assert_int_equal(usage.node_count, node_count);
+                assert_int_equal(usage.node_frame_count, node_frame_count);
                 assert_int_equal(loam_stock_level(&stock), frames);
                 supply();
                 refused_now++;
@@ -254,7 +254,7 @@ static void grow_on_every_level(uint64_t height, uint64_t frames_at_least)
     check_sound();
     check_thrifty();
     assert_int_equal(loam_usage_cut(&usage, bytes(0, UINT64_MAX)), LOAM_OK);
-    assert_int_equal(usage.node_count, 0);
+    assert_int_equal(usage.node_frame_count, 0);
     check_sound();
 }
 
@@ -283,7 +283,7 @@ static void usage_shrinks_without_a_frame(void **state)
             check_thrifty();
         }
     }
-    assert_int_equal(usage.node_count, 0);
+    assert_int_equal(usage.node_frame_count, 0);
     check_sound();
 }
 
@@ -318,7 +318,7 @@ static void usage_thousands_of_intervals_leak_no_node(void **state)
                 check_thrifty();
             }
         }
-        assert_int_equal(usage.node_count, 0);
+        assert_int_equal(usage.node_frame_count, 0);
         assert_int_equal(usage.height, 0);
         assert_int_equal(stock.out_count, 0);
     }
@@ -393,7 +393,7 @@ static void usage_U08_a_hundred_thousand_intervals(void **state)
     for (uint64_t i = 0; i < count; i++)
         assert_int_equal(loam_usage_cut(&usage, pages(2 * (i * 27182 % count), 1)), LOAM_OK);
     check_sound();
-    assert_int_equal(usage.node_count, 0);
+    assert_int_equal(usage.node_frame_count, 0);
 }
 
 /* ---- the direct map ------------------------------------------------------ */
@@ -425,7 +425,7 @@ static void usage_works_wherever_its_memory_is_seen(void **state)
     for (uint64_t i = 0; i < 2000; i++)
         assert_int_equal(loam_usage_insert(&usage, pages(2 * i + 1, 1), LOAM_OWNER_BAD), LOAM_OK);
     assert_int_equal(loam_usage_cut(&usage, pages(0, 4000)), LOAM_OK);
-    assert_int_equal(usage.node_count, 0);
+    assert_int_equal(usage.node_frame_count, 0);
     check_sound();
     free(first);
     free(second);

@@ -163,7 +163,7 @@ static void usage_U03_cut_splits_and_trims(void **state)
     expect("U.......H");
     assert_int_equal(loam_usage_cut(&usage, pages(0, 100)), LOAM_OK);
     expect("");
-    assert_int_equal(usage.node_count, 0);
+    assert_int_equal(usage.node_frame_count, 0);
     EXPECT_REFUSED(loam_usage_cut(&usage, pages(0, 100)), LOAM_NOT_FOUND);
 }
 

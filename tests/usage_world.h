@@ -47,7 +47,7 @@ static inline void check_sound(void)
     if (broken != NULL)
         fail_msg("audit: %s", broken);
     assert_null(loam_stock_audit(&stock));
-    assert_int_equal(stock.out_count, usage.node_count);
+    assert_int_equal(stock.out_count, usage.node_frame_count);
 }
 
 /* An empty map has no node; in all others leaves are half full, but a lone one. */
@@ -55,7 +55,7 @@ static inline void check_thrifty(void)
 {
     assert_true(usage.leaves.used_count <= usage.interval_count / 16 + (usage.interval_count > 0));
     assert_true(usage.inners.used_count <= usage.leaves.used_count / 27 + usage.height);
-    assert_true(usage.node_count <= usage.leaves.used_count + usage.inners.used_count);
+    assert_true(usage.node_frame_count <= usage.leaves.used_count + usage.inners.used_count);
 }
 
 /* The call was refused: the map is what it was. */

@@ -100,7 +100,7 @@ static size_t usage_memory(void)
         (void)fprintf(stderr, "bench-usage: %s\n", broken);
         exit(1);
     }
-    return usage.node_count * LOAM_PAGE_SIZE;
+    return usage.node_frame_count * LOAM_PAGE_SIZE;
 }
 
 const struct bench_map bench_usage_loam[] = {

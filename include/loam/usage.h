@@ -87,7 +87,7 @@ struct loam_usage {
     loam_phys root;           /* node; none when the map is empty */
     uint64_t height;          /* inner nodes above each leaf, 0..LOAM_USAGE_HEIGHT_MAX */
     uint64_t interval_count;
-    uint64_t node_count; /* page frames that nodes lie in: what is out of the stock */
+    uint64_t node_frame_count; /* page frames that nodes lie in: what is out of the stock */
     struct loam_usage_pool leaves;
     struct loam_usage_pool inners;
     uint64_t total_bytes[LOAM_OWNERS]; /* kept incrementally; modulo 2^64 */

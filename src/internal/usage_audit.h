@@ -195,7 +195,7 @@ static inline const char *usage_audit_counts(const struct loam_usage *usage,
     const uint64_t inners = usage->inners.used_count + usage->inners.free_count;
 
     if (leaves % USAGE_LEAVES_IN_FRAME != 0 || inners % USAGE_INNERS_IN_FRAME != 0 ||
-        leaves / USAGE_LEAVES_IN_FRAME + inners / USAGE_INNERS_IN_FRAME != usage->node_count)
+        leaves / USAGE_LEAVES_IN_FRAME + inners / USAGE_INNERS_IN_FRAME != usage->node_frame_count)
         return "usage: frames are not what their nodes add up to";
     if (tally->interval_count != usage->interval_count)
         return "usage: interval count is wrong";

@@ -113,7 +113,7 @@ static void usage_pool_add_locked(struct loam_usage *usage, struct loam_usage_po
         frame->node_bytes = kind.node_bytes;
         usage_frame_link_locked(usage, pool, at);
         pool->free_count += kind.in_frame;
-        usage->node_count++;
+        usage->node_frame_count++;
     }
 }
 
@@ -169,7 +169,7 @@ static void usage_node_put_locked(struct loam_usage *usage, struct loam_usage_po
     if (frame->free_nodes == (UINT64_C(1) << kind.in_frame) - 1) {
         usage_frame_unlink_locked(usage, pool, frame);
         pool->free_count -= kind.in_frame;
-        usage->node_count--;
+        usage->node_frame_count--;
         loam_stock_put(usage->nodes, at);
     }
 }
