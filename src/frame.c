@@ -1,0 +1,499 @@
+/*
+ * frame.c - see frame.h; internal/frame_region.h has the blocks and why their
+ * changes are safe, internal/frame_map.h where to look for one,
+ * internal/frame_lane.h the lanes. Setup: frame_setup.c; contiguous ranges: frame_range.c.
+ */
+#include <loam/frame.h>
+
+#include "internal/check.h"
+#include "internal/frame_lane.h"
+#include "internal/inject.h"
+
+#define FRAME_TRIES 4u /* open blocks without room, looked at before a free one is taken */
+#define FRAME_ALL   UINT32_MAX
+#ifndef FRAME_WAIT /* looks at a lane that is taken before it is left alone */
+#define FRAME_WAIT 256u
+#endif
+
+LOAM_STATIC_ASSERT(FRAME_BLOCK_FRAMES == 1u << LOAM_ORDER_2M, "a block is 2 MiB");
+LOAM_STATIC_ASSERT(sizeof(struct loam_frame_lane) == 64, "frame.h says so");
+
+/* ---- lanes --------------------------------------------------------------- */
+
+/* Enter any lane from one on. */
+__attribute__((noinline)) static struct loam_frame_lane *frame_enter_from(
+    const struct loam_frame *frame, unsigned lane)
+{
+    while (lane >= frame->lane_count || !frame_lane_enter(&frame->lane[lane]))
+        lane = lane + 1 < frame->lane_count ? lane + 1 : 0; /* ends: more lanes than contexts */
+    return &frame->lane[lane];
+}
+
+/* Enter a lane: this CPU's, or another one if it is taken. */
+static inline struct loam_frame_lane *frame_enter(const struct loam_frame *frame)
+{
+    const unsigned cpu = loam_port_cpu();
+
+    return __builtin_expect(cpu < frame->lane_count && frame_lane_enter(&frame->lane[cpu]), 1)
+               ? &frame->lane[cpu]
+               : frame_enter_from(frame, cpu);
+}
+
+/* Put back what waits in all lanes but one, as far as nobody is at work in them. */
+static void frame_drain_others(const struct loam_frame *frame, unsigned mine)
+{
+    for (unsigned i = 0; i < frame->lane_count; i++) {
+        struct loam_frame_lane *const lane = &frame->lane[i];
+        if (i == mine || atomic_load_explicit(&lane->holds, memory_order_relaxed) == 0)
+            continue;
+        bool is_mine = frame_lane_enter(lane);
+        for (unsigned wait = 0; wait < FRAME_WAIT && !is_mine; wait++)
+            is_mine = frame_lane_enter(lane);
+        if (is_mine) {
+            frame_lane_empty(lane);
+            frame_lane_leave(lane);
+        }
+    }
+}
+
+void loam_frame_drain(struct loam_frame *frame)
+{
+    frame_drain_others(frame, frame->lane_count);
+}
+
+/* ---- finding blocks ------------------------------------------------------ */
+
+/* What is looked for, and for which lane. */
+struct frame_search {
+    const struct loam_frame *frame;
+    enum loam_zone zone;
+    unsigned lane;
+    unsigned order; /* 0..8 */
+};
+
+/*
+ * Claim blocks of a region in a state, from the top, until one has room, and take
+ * it there. @param tries blocks that may be looked at @return first frame, or
+ * FRAME_NONE
+ */
+static uint64_t frame_take_in(const struct frame_search *search,
+                              const struct loam_frame_region *region, uint32_t state,
+                              unsigned *tries, struct frame_owned *owned)
+{
+    const struct frame_map *map = state == FRAME_OPEN ? &region->part : &region->whole;
+    uint64_t end = region->block_count + region->lead;
+
+    while (*tries != 0 && (end = frame_map_last(map, end)) != FRAME_MAP_NONE) { /* downwards */
+        const uint64_t block = end - region->lead;
+        const bool is_mine = frame_claim(region, block, state, search->lane);
+        if (state == FRAME_OPEN)
+            frame_hide_part(region, block);
+        else
+            frame_hide_whole(region, block);
+        if (!is_mine)
+            continue;
+        const unsigned at = frame_take(region, block, search->order);
+        if (at != FRAME_BLOCK_FRAMES) {
+            owned->region = region;
+            owned->block = block;
+            return region->base + block * FRAME_BLOCK_FRAMES + at;
+        }
+        frame_settle(region, block);
+        (*tries)--;
+    }
+    return FRAME_NONE;
+}
+
+/* Where the zone begins that ends with region @p end. */
+static unsigned frame_zone_start(const struct loam_frame *frame, unsigned end)
+{
+    unsigned start = 0;
+
+    for (unsigned zone = 0; zone < LOAM_ZONES; zone++)
+        if (frame->zone_end[zone] < end && frame->zone_end[zone] > start)
+            start = frame->zone_end[zone];
+    return start;
+}
+
+/* Take frames of a block that nobody owns, and own it: in the highest zone an open
+ * block if one is soon found, else a free one, else any open one. */
+static uint64_t frame_find(const struct frame_search *search, struct frame_owned *owned)
+{
+    static const struct {
+        uint32_t state;
+        unsigned tries;
+    } pass[] = { { FRAME_OPEN, FRAME_TRIES },
+                 { FRAME_FREE, FRAME_ALL },
+                 { FRAME_OPEN, FRAME_ALL } };
+
+    for (unsigned end = search->frame->zone_end[search->zone]; end != 0;
+         end = frame_zone_start(search->frame, end)) {
+        const unsigned start = frame_zone_start(search->frame, end);
+        for (unsigned i = 0; i < sizeof pass / sizeof pass[0]; i++) {
+            unsigned tries = pass[i].tries;
+            for (unsigned region = end; region-- > start;) {
+                const uint64_t found = frame_take_in(search, &search->frame->region[region],
+                                                     pass[i].state, &tries, owned);
+                if (found != FRAME_NONE)
+                    return found;
+            }
+        }
+    }
+    return FRAME_NONE;
+}
+
+/* The same, with what waits in lanes if nothing is found: also in the one that was
+ * entered, whose other block may have what is needed. */
+static uint64_t frame_find_drained(const struct frame_search *search, struct frame_owned *owned)
+{
+    struct loam_frame_lane *const lane = &search->frame->lane[search->lane];
+    const uint64_t found = frame_find(search, owned);
+
+    if (found != FRAME_NONE)
+        return found;
+    frame_drain_others(search->frame, search->lane);
+    frame_lane_empty(lane);
+    atomic_store_explicit(&lane->holds, 1, memory_order_relaxed);
+    return frame_find(search, owned);
+}
+
+/* ---- allocation ---------------------------------------------------------- */
+
+/* Does a lane's block, if it has one, lie where the frames are to be? */
+static inline bool frame_suits(const struct frame_search *search, const struct frame_owned *owned)
+{
+    return owned->region != NULL &&
+           owned->region < &search->frame->region[search->frame->zone_end[search->zone]];
+}
+
+/* Frames from a block that is not kept: the lane's own is in a higher zone. */
+static uint64_t frame_alloc_elsewhere(const struct frame_search *search)
+{
+    struct frame_owned owned = { NULL, 0 };
+    const uint64_t found = frame_find_drained(search, &owned);
+
+    frame_give_up(&owned);
+    return found;
+}
+
+/* Fill the mask of a lane from the block that it owns. */
+static void frame_refill(struct loam_frame_lane *lane)
+{
+    const struct loam_frame_region *const region = lane->single.region;
+    const uint64_t first = lane->single.block * FRAME_BLOCK_ROWS;
+
+    for (uint64_t row = first; row < first + FRAME_BLOCK_ROWS; row++) {
+        if (frame_row(region, row) == FRAME_FULL)
+            continue;
+        frame_lane_fill(lane, frame_of_row(region, row), &region->row[row]);
+        return;
+    }
+}
+
+/* A frame that waits in a lane, or FRAME_NONE. */
+static inline uint64_t frame_take_waiting(struct loam_frame_lane *lane)
+{
+    const uint64_t mask = atomic_load_explicit(&lane->mask, memory_order_relaxed);
+
+    if (mask == 0)
+        return FRAME_NONE;
+    atomic_store_explicit(&lane->mask, mask & (mask - 1), memory_order_relaxed);
+    return atomic_load_explicit(&lane->frame, memory_order_relaxed) +
+           (unsigned)__builtin_ctzll(mask);
+}
+
+/* One frame from the block that a lane owns, and others that wait then. */
+static uint64_t frame_take_single(struct loam_frame_lane *lane)
+{
+    if (atomic_load_explicit(&lane->mask, memory_order_relaxed) == 0)
+        frame_refill(lane);
+    return frame_take_waiting(lane);
+}
+
+/* 2^order frames of a block that a lane owns. */
+static uint64_t frame_take_group(const struct frame_owned *owned, unsigned order)
+{
+    const unsigned at = frame_take(owned->region, owned->block, order);
+
+    return at == FRAME_BLOCK_FRAMES ? FRAME_NONE
+                                    : owned->region->base + owned->block * FRAME_BLOCK_FRAMES + at;
+}
+
+/* 2^order frames for which the lane has to be looked at. @param order 0..8 */
+__attribute__((noinline)) static uint64_t frame_alloc_small(const struct loam_frame *frame,
+                                                            struct loam_frame_lane *lane,
+                                                            enum loam_zone zone, unsigned order)
+{
+    const struct frame_search search = { frame, zone, (unsigned)(lane - frame->lane), order };
+    struct frame_owned *const owned = order == 0 ? &lane->single : &lane->group;
+
+    if (owned->region != NULL) {
+        if (!frame_suits(&search, owned))
+            return frame_alloc_elsewhere(&search);
+        const uint64_t found =
+            order == 0 ? frame_take_single(lane) : frame_take_group(owned, order);
+        if (found != FRAME_NONE)
+            return found;
+    }
+    frame_give_up(owned);
+    atomic_store_explicit(&lane->holds, 1, memory_order_relaxed);
+    return frame_find_drained(&search, owned);
+}
+
+/* All of a claimed block is in use, and his who claimed it. */
+static inline void frame_hand_out(const struct loam_frame_region *region, uint64_t block)
+{
+    frame_rows_set(region, block, FRAME_FULL);
+    atomic_store_explicit(&region->word[block], FRAME_OPEN, memory_order_release);
+}
+
+/* Take blocks [block, block + count), all free, at once, or none. */
+static bool frame_take_blocks(const struct loam_frame_region *region, uint64_t block,
+                              uint64_t count)
+{
+    uint64_t taken = 0;
+
+    while (taken < count && frame_claim(region, block + taken, FRAME_FREE, 0))
+        taken++;
+    if (taken < count) {
+        frame_hide_whole(region, block + taken);
+        while (taken-- > 0)
+            frame_settle(region, block + taken);
+        return false;
+    }
+    for (uint64_t i = block; i < block + count; i++)
+        frame_hand_out(region, i);
+    return true;
+}
+
+/* A free block of a region. It is not hidden: who finds it next will do so, if it
+ * is not free again by then. */
+static uint64_t frame_alloc_block_in(const struct loam_frame_region *region)
+{
+    uint64_t end = region->block_count + region->lead;
+
+    while ((end = frame_map_last(&region->whole, end)) != FRAME_MAP_NONE) { /* downwards */
+        const uint64_t block = end - region->lead;
+        if (frame_claim(region, block, FRAME_FREE, 0)) {
+            frame_hand_out(region, block);
+            return region->base + block * FRAME_BLOCK_FRAMES;
+        }
+        frame_hide_whole(region, block);
+    }
+    return FRAME_NONE;
+}
+
+/* 2^order frames of whole blocks in a region, order 10 and more. */
+static uint64_t frame_alloc_blocks_in(const struct loam_frame_region *region, unsigned order)
+{
+    const uint64_t count = UINT64_C(1) << (order - LOAM_ORDER_2M);
+    const uint64_t origin = region->base / FRAME_BLOCK_FRAMES - region->lead; /* of the maps */
+    uint64_t end = region->block_count + region->lead;
+
+    while ((end = frame_map_last(&region->whole, end)) != FRAME_MAP_NONE) { /* downwards */
+        const uint64_t start = ((origin + end) & ~(count - 1)) - origin;
+        const uint64_t block = start - region->lead;
+        if (start > end)
+            return FRAME_NONE; /* it would begin before the maps do */
+        if (start >= region->lead && block + count <= region->block_count &&
+            frame_map_shows(&region->whole, start, count) &&
+            frame_take_blocks(region, block, count))
+            return region->base + block * FRAME_BLOCK_FRAMES;
+        end = start;
+    }
+    return FRAME_NONE;
+}
+
+/* 2^order frames of whole blocks, order 9 and more. */
+static uint64_t frame_alloc_blocks(const struct loam_frame *frame, unsigned order,
+                                   enum loam_zone zone)
+{
+    for (unsigned i = frame->zone_end[zone]; i-- > 0;) {
+        const struct loam_frame_region *const region = &frame->region[i];
+        const uint64_t found = order == LOAM_ORDER_2M ? frame_alloc_block_in(region)
+                                                      : frame_alloc_blocks_in(region, order);
+        if (found != FRAME_NONE)
+            return found;
+    }
+    return FRAME_NONE;
+}
+
+static inline loam_phys frame_address(uint64_t found)
+{
+    return found == FRAME_NONE ? loam_phys_none() : loam_phys_at(found * LOAM_PAGE_SIZE);
+}
+
+/* Whole blocks, drained from lanes if none is free. */
+static uint64_t frame_alloc_large(struct loam_frame *frame, unsigned order, enum loam_zone zone)
+{
+    const uint64_t found = frame_alloc_blocks(frame, order, zone);
+
+    if (found != FRAME_NONE)
+        return found;
+    loam_frame_drain(frame);
+    return frame_alloc_blocks(frame, order, zone);
+}
+
+/* Any order, any zone. */
+__attribute__((noinline)) static loam_phys frame_alloc_order(struct loam_frame *frame,
+                                                             unsigned order, enum loam_zone zone)
+{
+    if (order > LOAM_ORDER_MAX || (unsigned)zone >= LOAM_ZONES)
+        return loam_phys_none();
+    if (order >= LOAM_ORDER_2M)
+        return frame_address(frame_alloc_large(frame, order, zone));
+    struct loam_frame_lane *const lane = frame_enter(frame);
+    const uint64_t found = frame_alloc_small(frame, lane, zone, order);
+    frame_lane_leave(lane);
+    return frame_address(found);
+}
+
+loam_phys loam_frame_alloc(struct loam_frame *frame, unsigned order, enum loam_zone zone)
+{
+    if (LOAM_INJECT("frame.alloc"))
+        return loam_phys_none();
+    if (order != 0 || zone != LOAM_ZONE_ANY)
+        return frame_alloc_order(frame, order, zone);
+    struct loam_frame_lane *const lane = frame_enter(frame);
+    uint64_t found = frame_take_waiting(lane);
+    if (__builtin_expect(found == FRAME_NONE, 0))
+        found = frame_alloc_small(frame, lane, zone, 0);
+    frame_lane_leave(lane);
+    return frame_address(found);
+}
+
+size_t loam_frame_alloc_bulk(struct loam_frame *frame, enum loam_zone zone, loam_phys *out,
+                             size_t count)
+{
+    size_t done = 0;
+
+    if (LOAM_INJECT("frame.bulk") || (unsigned)zone >= LOAM_ZONES)
+        return 0;
+    struct loam_frame_lane *const lane = frame_enter(frame);
+    while (done < count) {
+        uint64_t found = zone == LOAM_ZONE_ANY ? frame_take_waiting(lane) : FRAME_NONE;
+        if (found == FRAME_NONE)
+            found = frame_alloc_small(frame, lane, zone, 0);
+        if (found == FRAME_NONE)
+            break;
+        out[done++] = frame_address(found);
+    }
+    frame_lane_leave(lane);
+    return done;
+}
+
+/* ---- free ---------------------------------------------------------------- */
+
+/* Free frames [at, at + count) of a region, by index from its base, all in one block. */
+static void frame_free_in(const struct loam_frame_region *region, uint64_t at, uint64_t count)
+{
+    if (count == FRAME_BLOCK_FRAMES) {
+        if (frame_free_block(region, at / FRAME_BLOCK_FRAMES))
+            return;
+        /* A lane looks whether it has free frames; or somebody else frees it too. */
+        LOAM_REQUIRE(frame_word(region, at / FRAME_BLOCK_FRAMES) !=
+                         (FRAME_OWNED | FRAME_CLOSER << 2),
+                     FRAME_RULE_TWICE, (region->base + at) * LOAM_PAGE_SIZE, count);
+    }
+    for (uint64_t end = at + count; at < end;) {
+        const uint64_t bit = at % FRAME_ROW_FRAMES;
+        const uint64_t many = FRAME_ROW_FRAMES - bit < end - at ? FRAME_ROW_FRAMES - bit : end - at;
+        frame_clear(region, at / FRAME_ROW_FRAMES, frame_bits((unsigned)bit, many));
+        at += many;
+    }
+}
+
+/* Panic unless frames [at, at + count) of a region are all in use. */
+static void frame_require_used(const struct loam_frame *frame,
+                               const struct loam_frame_region *region, uint64_t at, uint64_t count)
+{
+    for (uint64_t end = at + count; at < end;) {
+        const uint64_t bit = at % FRAME_ROW_FRAMES;
+        const uint64_t many = FRAME_ROW_FRAMES - bit < end - at ? FRAME_ROW_FRAMES - bit : end - at;
+        LOAM_REQUIRE(
+            frame_are_used(frame, region, at / FRAME_ROW_FRAMES, frame_bits((unsigned)bit, many)),
+            FRAME_RULE_TWICE, (region->base + at) * LOAM_PAGE_SIZE, many);
+        at += many;
+    }
+}
+
+/* Several rows, or several blocks. */
+__attribute__((noinline)) static void frame_free_many(const struct loam_frame *frame,
+                                                      const struct loam_frame_region *region,
+                                                      uint64_t at, uint64_t count)
+{
+    frame_require_used(frame, region, at, count);
+    while (count != 0) {
+        const uint64_t rest = FRAME_BLOCK_FRAMES - at % FRAME_BLOCK_FRAMES;
+        const uint64_t many = rest < count ? rest : count;
+        frame_free_in(region, at, many);
+        at += many;
+        count -= many;
+    }
+}
+
+/* A block of any order; or panic. */
+__attribute__((noinline)) static void frame_free_order(const struct loam_frame *frame,
+                                                       loam_phys block, unsigned order)
+{
+    const uint64_t number = block.addr / LOAM_PAGE_SIZE;
+
+    LOAM_REQUIRE(order <= LOAM_ORDER_MAX, FRAME_RULE_ORDER, block.addr, order);
+    const uint64_t count = UINT64_C(1) << order;
+    const struct loam_frame_region *const region = frame_region_of(frame, number);
+    LOAM_REQUIRE(region != NULL && (block.addr & (count * LOAM_PAGE_SIZE - 1)) == 0 &&
+                     count <= region->first + region->count - number,
+                 FRAME_RULE_FOREIGN, block.addr, count);
+    const uint64_t at = number - region->base;
+    if (order < FRAME_ROW_ORDER) {
+        const uint64_t bits = frame_bits((unsigned)(at % FRAME_ROW_FRAMES), count);
+        LOAM_REQUIRE(frame_are_used(frame, region, at / FRAME_ROW_FRAMES, bits), FRAME_RULE_TWICE,
+                     block.addr, count);
+        frame_clear(region, at / FRAME_ROW_FRAMES, bits);
+    } else if (order != LOAM_ORDER_2M || !frame_free_block(region, at / FRAME_BLOCK_FRAMES)) {
+        frame_free_many(frame, region, at, count);
+    }
+}
+
+void loam_frame_free(struct loam_frame *frame, loam_phys block, unsigned order)
+{
+    const uint64_t number = block.addr / LOAM_PAGE_SIZE;
+    const struct loam_frame_region *const region = frame_region_of(frame, number);
+
+    if (order != 0 || region == NULL || block.addr % LOAM_PAGE_SIZE != 0) {
+        frame_free_order(frame, block, order);
+        return;
+    }
+    const uint64_t row = (number - region->base) / FRAME_ROW_FRAMES;
+    const uint64_t bit = UINT64_C(1) << number % FRAME_ROW_FRAMES;
+    LOAM_REQUIRE(frame_are_used(frame, region, row, bit), FRAME_RULE_TWICE, block.addr, 1);
+    frame_clear(region, row, bit);
+}
+
+void loam_frame_free_bulk(struct loam_frame *frame, const loam_phys *block, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        loam_frame_free(frame, block[i], 0);
+}
+
+void loam_frame_release(struct loam_frame *frame, struct loam_phys_range range)
+{
+    const uint64_t end = range.start.addr / LOAM_PAGE_SIZE + range.size / LOAM_PAGE_SIZE;
+
+    LOAM_REQUIRE(range.size != 0 && (range.start.addr | range.size) % LOAM_PAGE_SIZE == 0 &&
+                     loam_range_fits(range.start.addr, range.size),
+                 FRAME_RULE_FOREIGN, range.start.addr, range.size / LOAM_PAGE_SIZE);
+    for (unsigned check = 2; check-- > 0;) { /* all of it, before any of it */
+        for (uint64_t number = range.start.addr / LOAM_PAGE_SIZE; number < end;) {
+            const struct loam_frame_region *const region = frame_region_of(frame, number);
+            LOAM_REQUIRE(region != NULL, FRAME_RULE_FOREIGN, number * LOAM_PAGE_SIZE, end - number);
+            const uint64_t rest = region->first + region->count - number;
+            const uint64_t count = rest < end - number ? rest : end - number;
+            if (check != 0)
+                frame_require_used(frame, region, number - region->base, count);
+            else
+                frame_free_many(frame, region, number - region->base, count);
+            number += count;
+        }
+    }
+}

@@ -1,0 +1,196 @@
+/*
+ * frame_lane.h - what a CPU takes frames from: a row that it has emptied for itself,
+ * and a block for orders 1 to 8. Shared by frame.c and frame_range.c.
+ *
+ * A lane is entered by whoever exchanges busy for 1. Its mask holds frames that are
+ * in use as far as their row says, and free as far as the allocator's user knows.
+ */
+#ifndef LOAM_INTERNAL_FRAME_LANE_H
+#define LOAM_INTERNAL_FRAME_LANE_H
+
+#include <loam/port.h>
+
+#include "check.h"
+#include "frame_region.h"
+
+#define FRAME_RULE_FOREIGN "frame: not a frame of this memory"
+#define FRAME_RULE_TWICE   "frame: already free"
+#define FRAME_RULE_ORDER   "frame: order is too large"
+
+#define FRAME_NONE  UINT64_MAX /* no frame */
+#define FRAME_LOOKS 64u        /* at a lane that is being filled */
+
+/* A block that a lane owns. */
+struct frame_owned {
+    const struct loam_frame_region *region; /* NULL: none */
+    uint64_t block;
+};
+
+/* What others read while the lane is taken is atomic. */
+struct loam_frame_lane {
+    _Atomic uint32_t busy;
+    _Atomic uint32_t version;         /* odd while frame and mask do not belong together */
+    _Atomic uint64_t mask;            /* frames of a row that may be given out */
+    _Atomic uint64_t frame;           /* first of that row */
+    struct frame_owned single, group; /* blocks for single frames, for orders 1 to 8 */
+    _Atomic uint32_t holds;           /* 0: mask and blocks are none */
+} __attribute__((aligned(64)));
+
+static inline bool frame_lane_enter(struct loam_frame_lane *lane)
+{
+    return atomic_exchange_explicit(&lane->busy, 1, memory_order_acquire) == 0;
+}
+
+static inline void frame_lane_leave(struct loam_frame_lane *lane)
+{
+    atomic_store_explicit(&lane->busy, 0, memory_order_release);
+}
+
+/* Let a lane have the free frames of a row that it owns; NULL: none. Whoever reads
+ * something of this half-way reads a version that is odd, or not the one before. */
+static inline void frame_lane_fill(struct loam_frame_lane *lane, uint64_t frame,
+                                   _Atomic uint64_t *row)
+{
+    const uint32_t version = atomic_load_explicit(&lane->version, memory_order_relaxed);
+
+    atomic_store_explicit(&lane->version, version + 1, memory_order_relaxed);
+    atomic_store_explicit(&lane->frame, frame, memory_order_release);
+    const uint64_t mask = row == NULL ? 0 : ~atomic_exchange(row, FRAME_FULL);
+    atomic_store_explicit(&lane->mask, mask, memory_order_release);
+    atomic_store_explicit(&lane->version, version + 2, memory_order_release);
+}
+
+/* Which frames of a row wait in a lane. @param frame first of the row @return false: the
+ * lane was being filled meanwhile */
+static inline bool frame_lane_read(const struct loam_frame_lane *lane, uint64_t frame,
+                                   uint64_t *waiting)
+{
+    const uint32_t version = atomic_load_explicit(&lane->version, memory_order_acquire);
+    const uint64_t mask = atomic_load_explicit(&lane->mask, memory_order_acquire);
+
+    *waiting = atomic_load_explicit(&lane->frame, memory_order_acquire) == frame ? mask : 0;
+    return version % 2 == 0 &&
+           atomic_load_explicit(&lane->version, memory_order_relaxed) == version;
+}
+
+/* The same of a lane that was being filled; whoever does so may be stopped. */
+__attribute__((noinline)) static uint64_t frame_lane_reread(const struct loam_frame_lane *lane,
+                                                            uint64_t frame)
+{
+    uint64_t waiting = 0;
+
+    for (unsigned look = 0; look < FRAME_LOOKS; look++)
+        if (frame_lane_read(lane, frame, &waiting))
+            return waiting;
+    return 0;
+}
+
+static inline uint64_t frame_lane_waiting(const struct loam_frame_lane *lane, uint64_t frame)
+{
+    uint64_t waiting;
+
+    return __builtin_expect(frame_lane_read(lane, frame, &waiting), 1)
+               ? waiting
+               : frame_lane_reread(lane, frame);
+}
+
+static inline void frame_give_up(struct frame_owned *owned)
+{
+    if (owned->region != NULL)
+        frame_settle(owned->region, owned->block);
+    owned->region = NULL;
+}
+
+/* Put back what waits in a lane that was entered. */
+static inline void frame_lane_empty(struct loam_frame_lane *lane)
+{
+    const uint64_t mask = atomic_load_explicit(&lane->mask, memory_order_relaxed);
+
+    if (mask != 0) {
+        const struct loam_frame_region *const region = lane->single.region;
+        const uint64_t at = atomic_load_explicit(&lane->frame, memory_order_relaxed) - region->base;
+        frame_lane_fill(lane, 0, NULL);
+        atomic_fetch_and(&region->row[at / FRAME_ROW_FRAMES], ~mask);
+    }
+    frame_give_up(&lane->single);
+    frame_give_up(&lane->group);
+    atomic_store_explicit(&lane->holds, 0, memory_order_relaxed);
+}
+
+/* ---- regions ------------------------------------------------------------- */
+
+/* The region that has a frame, or NULL; by search. */
+__attribute__((noinline)) static const struct loam_frame_region *frame_region_found(
+    const struct loam_frame *frame, uint64_t number)
+{
+    unsigned low = 0;
+    unsigned high = frame->region_count;
+
+    while (low < high) { /* the first that begins above */
+        const unsigned middle = (low + high) / 2;
+        if (frame->region[middle].first <= number)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    const struct loam_frame_region *const region = &frame->region[low - (low != 0)];
+    return number - region->first < region->count ? region : NULL;
+}
+
+static inline const struct loam_frame_region *frame_region_of(const struct loam_frame *frame,
+                                                              uint64_t number)
+{
+    return __builtin_expect(number - frame->main->first < frame->main->count, 1)
+               ? frame->main
+               : frame_region_found(frame, number);
+}
+
+/* ---- freeing ------------------------------------------------------------- */
+
+/* Are frames of a row in use, and not waiting in a lane? */
+static inline bool frame_are_used(const struct loam_frame *frame,
+                                  const struct loam_frame_region *region, uint64_t row,
+                                  uint64_t bits)
+{
+    if ((frame_row(region, row) & bits) != bits)
+        return false;
+    if (LOAM_CHECK == 0)
+        return true;
+    const uint32_t word =
+        atomic_load_explicit(&region->word[row / FRAME_BLOCK_ROWS], memory_order_relaxed);
+    if ((word & FRAME_STATE) != FRAME_OWNED)
+        return true;
+    return word != (FRAME_OWNED | FRAME_CLOSER << 2) &&
+           (frame_lane_waiting(&frame->lane[word >> 2], frame_of_row(region, row)) & bits) == 0;
+}
+
+/* Free frames of one row that are in use. */
+__attribute__((always_inline)) static inline void frame_clear(
+    const struct loam_frame_region *region, uint64_t row, uint64_t bits)
+{
+    const uint64_t old = atomic_fetch_and(&region->row[row], ~bits);
+
+    if (__builtin_expect((old & bits) != bits, 0)) { /* somebody else did so just now */
+        atomic_fetch_or(&region->row[row], old & bits);
+        LOAM_REQUIRE(false, FRAME_RULE_TWICE, frame_of_row(region, row) * LOAM_PAGE_SIZE, 0);
+    }
+    if (__builtin_expect(old == FRAME_FULL || old == bits, 0))
+        frame_freed(region, row / FRAME_BLOCK_ROWS);
+}
+
+/* Free a whole block, all in use. @return false: it is not */
+static inline bool frame_free_block(const struct loam_frame_region *region, uint64_t block)
+{
+    if (!frame_claim(region, block, FRAME_OPEN, FRAME_CLOSER))
+        return false;
+    if (!frame_rows_are(region, block, FRAME_FULL)) {
+        frame_settle(region, block);
+        return false;
+    }
+    frame_rows_set(region, block, 0);
+    atomic_store(&region->word[block], FRAME_FREE);
+    frame_show_whole(region, block);
+    return true;
+}
+
+#endif
