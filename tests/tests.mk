@@ -71,12 +71,22 @@ TEST_SUITES += $(UNIT_SUITES) \
   --suite embedding 'tools/lint.sh --tap headers objects' \
   --suite documents 'tools/check_docs.py && echo "ok - documents"'
 
-.PHONY: fuzz mutants mutation-score
+.PHONY: fuzz mutants mutation-score check-deep
 fuzz:
 	@tools/deps.sh fuzz
 	$(PARALLEL) $(FUZZ_PROGRAMS)
 	@python3 tests/run.py --jobs $(JOBS) \
 		$(foreach t,$(FUZZ_NAMES),--suite fuzz/$(t) 'fuzz/run.sh $(BUILD)/fuzz/$(t)_fuzz $(SECONDS)')
+
+# What takes minutes: every schedule with one change more, every state of the models.
+check-deep: export DEEP := 1
+check-deep:
+	@tools/deps.sh test
+	@tools/deps.sh deep
+	$(PARALLEL) $(BUILD)/host/frame_schedule_test
+	@python3 tests/run.py --jobs $(JOBS) \
+		--suite schedules $(BUILD)/host/frame_schedule_test \
+		--suite models 'tests/models/run.sh tests/models/frame_block.pml'
 
 mutants:
 	@tools/deps.sh test

@@ -1,7 +1,7 @@
 #!/bin/sh
 # deps.sh - install the programs that a make target needs, once.
 #
-#     tools/deps.sh TARGET     TARGET: run iso sim test rust lint fuzz bench figures
+#     tools/deps.sh TARGET     TARGET: run iso sim test deep rust lint fuzz bench figures
 #
 # What is present is left alone: with everything there this prints nothing and
 # takes no time. Else the missing packages are installed through apt-get, with
@@ -114,6 +114,7 @@ figures)
 	need qemu-system-x86_64 qemu-system-x86
 	need_bench
 	;;
+deep) need spin spin ;;
 fuzz)
 	need clang clang
 	need_clang_runtime
@@ -126,7 +127,7 @@ lint)
 	need nm binutils
 	;;
 *)
-	echo "usage: tools/deps.sh run|iso|sim|test|rust|lint|fuzz|bench|figures" >&2
+	echo "usage: tools/deps.sh run|iso|sim|test|deep|rust|lint|fuzz|bench|figures" >&2
 	exit 2
 	;;
 esac
