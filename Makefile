@@ -54,9 +54,12 @@ help:
 	@echo
 	@echo 'make test-quick      host unit tests only'
 	@echo 'make fuzz            fuzz every input, SECONDS each'
+	@echo 'make check-deep      the lock-free parts in every schedule and every state; minutes'
 	@echo 'make mutants         are listed mutants noticed by the tests that should?'
 	@echo 'make mutation-score  share of random mutants of src/ that the tests notice, in SECONDS'
 	@echo 'make bench-arena     the heaps beside their peers, ten minutes; writes docs/bench-arena*'
+	@echo 'make bench-usage     the interval map beside nodit and rangemap, three minutes; writes docs/bench-usage*'
+	@echo 'make bench-frames    the frame allocator beside its peers, three minutes; writes docs/bench-frames*'
 	@echo 'make figures         run the benchmarks, write docs/figures.md'
 	@echo
 	@echo 'What a target needs and the system lacks is installed first (tools/deps.sh: apt-get).'

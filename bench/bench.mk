@@ -94,3 +94,60 @@ $(BENCH_USAGE): $(BENCH_USAGE_OBJECTS) $(BENCH_USAGE_PEERS)
 	$(Q)$(CC) $(BENCH_USAGE_OBJECTS) $(BENCH_USAGE_PEERS) -Wl,--gc-sections -lm -o $@
 
 -include $(wildcard $(BUILD)/bench/usage/*.d $(BUILD)/bench/usage/loam/*.d)
+
+# ---- page frames -------------------------------------------------------------
+
+# With LLFREE=DIRECTORY, a copy of github.com/luhsra/llfree-rs, LLFree is measured too:
+# it is not on crates.io.
+LLFREE ?=
+BENCH_FRAMES := $(BUILD)/bench-frames
+BENCH_FRAMES_OBJECTS := $(patsubst bench/frames/%.c,$(BUILD)/bench/frames/%.o,$(wildcard bench/frames/*.c)) \
+  $(BUILD)/bench/actions.o $(BENCH_LOAM:%.c=$(BUILD)/bench/loam/%.o)
+BENCH_FRAMES_PEERS := $(BUILD)/bench/peers-frames/release/libpeers_frames.a
+BENCH_LLFREE := $(if $(LLFREE),$(BUILD)/bench/llfree/release/libllfree_peer.so)
+BENCH_FRAMES_REPORT = python3 bench/frames/report.py --bench $(BENCH_FRAMES) --cargo $(CARGO) \
+  $(if $(LLFREE),--llfree $(abspath $(BENCH_LLFREE)))
+
+# Five minutes; the tables and pictures of docs/bench-frames.md.
+.PHONY: bench-frames bench-frames-build
+bench-frames: bench-frames-build
+	@$(BENCH_FRAMES_REPORT) --raw $(BUILD)/bench-frames.raw --docs docs
+
+bench-frames-build:
+	@tools/deps.sh bench
+	$(PARALLEL) $(BENCH_FRAMES) $(BENCH_LLFREE)
+
+FIGURES += '$(BENCH_FRAMES_REPORT) --raw $(BUILD)/bench-frames.short --short'
+figures: bench-frames-build
+
+# What stands for a kernel's code is built as one: linux.c loses a quarter of its speed
+# where gcc keeps its links in vector registers.
+$(BUILD)/bench/frames/linux.o $(BUILD)/bench/frames/loam.o $(BUILD)/bench/frames/stack.o: \
+  BENCH_FLAGS += -mgeneral-regs-only
+
+$(BUILD)/bench/frames/%.o: bench/frames/%.c
+	$(call say,CC,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(BENCH_FLAGS) -c $< -o $@
+
+$(BENCH_FRAMES_PEERS): $(wildcard bench/peers-frames/Cargo.* bench/peers-frames/src/*.rs)
+	$(call say,CARGO,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)CARGO_TARGET_DIR=$(abspath $(BUILD))/bench/peers-frames $(CARGO) build --release --locked \
+		--quiet --manifest-path bench/peers-frames/Cargo.toml
+	$(Q)touch $@
+
+$(BENCH_LLFREE): $(wildcard bench/peers-frames/llfree/Cargo.toml bench/peers-frames/llfree/src/*.rs)
+	$(call say,CARGO,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)CARGO_TARGET_DIR=$(abspath $(BUILD))/bench/llfree $(CARGO) build --release --quiet \
+		--config 'patch.crates-io.llfree.path="$(abspath $(LLFREE))/core"' \
+		--manifest-path bench/peers-frames/llfree/Cargo.toml
+	$(Q)touch $@
+
+# LLFree's library, loaded, calls loam_port_cpu() here.
+$(BENCH_FRAMES): $(BENCH_FRAMES_OBJECTS) $(BENCH_FRAMES_PEERS)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(BENCH_FRAMES_OBJECTS) $(BENCH_FRAMES_PEERS) -rdynamic -lm -lpthread -ldl -o $@
+
+-include $(wildcard $(BUILD)/bench/frames/*.d)
