@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 
+PATH = re.compile(r"(?<!\S)/\S*/([^/\s]+)")  # of this machine: nobody else's business
 FIGURE = re.compile(r"^figure (\S+) (\S+) (\S+) (met|short)$", re.MULTILINE)
 
 
@@ -50,7 +51,9 @@ def main():
         lines += [f"| {name} | {value} | {target} | {verdict} |"
                   for name, value, target, verdict in FIGURE.findall(output)]
     for command, output in zip(commands, outputs):
-        lines += ["", f"`{command}`", "", "```", output.rstrip(), "```"]
+        shown = PATH.sub(r"\1", command)
+        lines += ["", f"`{shown}`", "", "```",
+                  *(line.rstrip() for line in output.rstrip().splitlines()), "```"]
     with open(path, "w", encoding="utf-8") as file:
         file.write("\n".join(lines) + "\n")
 
