@@ -102,7 +102,7 @@ $(BENCH_USAGE): $(BENCH_USAGE_OBJECTS) $(BENCH_USAGE_PEERS)
 LLFREE ?=
 BENCH_FRAMES := $(BUILD)/bench-frames
 BENCH_FRAMES_OBJECTS := $(patsubst bench/frames/%.c,$(BUILD)/bench/frames/%.o,$(wildcard bench/frames/*.c)) \
-  $(BUILD)/bench/actions.o $(BENCH_LOAM:%.c=$(BUILD)/bench/loam/%.o)
+  $(BUILD)/bench/actions.o $(BUILD)/bench/help.o $(BENCH_LOAM:%.c=$(BUILD)/bench/loam/%.o)
 BENCH_FRAMES_PEERS := $(BUILD)/bench/peers-frames/release/libpeers_frames.a
 BENCH_LLFREE := $(if $(LLFREE),$(BUILD)/bench/llfree/release/libllfree_peer.so)
 BENCH_FRAMES_REPORT = python3 bench/frames/report.py --bench $(BENCH_FRAMES) --cargo $(CARGO) \

@@ -5,9 +5,8 @@
 #ifndef BENCH_ARENA_BENCH_H
 #define BENCH_ARENA_BENCH_H
 
-#include <stdio.h>
-
 #include "actions.h"
+#include "help.h"
 
 #define BENCH_SPAN_BYTES ((size_t)64 << 20)
 
@@ -37,12 +36,6 @@ void bench_instructions(const struct bench_plan *plan);
 /** Set a heap up over the start of the span; exits if it refuses. */
 void bench_heap_init(const struct bench_heap *heap, const struct bench_plan *plan,
                      size_t size_bytes);
-/** @return file for raw numbers, with its first line written; NULL: not wanted */
-FILE *bench_file(const struct bench_plan *plan, const char *name, const char *first_line);
-/** Median; sorts the values. @param count at least 1 */
-double bench_median(double *values, size_t count);
-/** Tell how far we are. Overwrites what it said before; "" removes it. */
-void bench_progress(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /** calloc() that does not fail. */
 void *bench_array(size_t count, size_t size_bytes);
 

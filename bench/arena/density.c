@@ -169,7 +169,8 @@ static struct density density_of(const struct bench_plan *plan, struct filling *
 
 void bench_density(const struct bench_plan *plan)
 {
-    FILE *file = bench_file(plan, "density.csv", "mix,span_bytes,heap,seed,live,largest");
+    FILE *file =
+        bench_file(plan->directory, "density.csv", "mix,span_bytes,heap,seed,live,largest");
     struct filling filling = { .blocks = bench_array(BENCH_BLOCKS_MAX, sizeof *filling.blocks) };
 
     printf("bytes live at the first failure, %% of the span, mean of %u seeds; "

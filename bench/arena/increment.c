@@ -68,7 +68,7 @@ static double bump_slice_apart(const struct bench_plan *plan, const struct bench
 
 void bench_bump(const struct bench_plan *plan)
 {
-    FILE *file = bench_file(plan, "bump.csv", "round,heap,ns");
+    FILE *file = bench_file(plan->directory, "bump.csv", "round,heap,ns");
     uint32_t *sizes = bench_array(BENCH_BUMPS, sizeof *sizes);
     double *ns[BENCH_BUMP_HEAPS]; /* an alloc, of each round */
     double *values = bench_array(plan->rounds, sizeof *values);

@@ -169,8 +169,8 @@ void bench_latency(const struct bench_plan *plan)
 {
     static struct latency latency;
     latency = (struct latency){ .plan = plan };
-    latency.file =
-        bench_file(plan, "latency.csv", "workload,heap,operation,samples,empty,p50,p99,p9999,max");
+    latency.file = bench_file(plan->directory, "latency.csv",
+                              "workload,heap,operation,samples,empty,p50,p99,p9999,max");
     latency.actions = bench_array(BENCH_WARM + BENCH_TIMED, sizeof *latency.actions);
     latency.slots = bench_array(BENCH_SLOTS, sizeof *latency.slots);
     latency.sorted = bench_array(BENCH_TIMED, sizeof *latency.sorted);

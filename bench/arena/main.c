@@ -9,11 +9,9 @@
  * bench/arena/report.py runs it, and makes tables and pictures of what it writes
  * to DIRECTORY.
  */
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 #include "bench.h"
 
@@ -21,54 +19,11 @@
 
 /* ---- help for the parts ---------------------------------------------------------- */
 
-static void bench_fail(const char *what, const char *name)
-{
-    (void)fprintf(stderr, "bench-arena: %s: %s\n", what, name);
-    exit(1);
-}
-
 void bench_heap_init(const struct bench_heap *heap, const struct bench_plan *plan,
                      size_t size_bytes)
 {
     if (!heap->init(plan->span, size_bytes))
         bench_fail("refuses the span", heap->name);
-}
-
-FILE *bench_file(const struct bench_plan *plan, const char *name, const char *first_line)
-{
-    if (plan->directory == NULL)
-        return NULL;
-    char path[4096];
-    (void)snprintf(path, sizeof path, "%s/%s", plan->directory, name);
-    FILE *file = fopen(path, "w");
-    if (file == NULL)
-        bench_fail("cannot write", path);
-    (void)fprintf(file, "%s\n", first_line);
-    return file;
-}
-
-static int bench_compare(const void *a, const void *b)
-{
-    const double x = *(const double *)a;
-    const double y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-double bench_median(double *values, size_t count)
-{
-    qsort(values, count, sizeof *values, bench_compare);
-    return (values[count / 2] + values[(count - 1) / 2]) / 2;
-}
-
-void bench_progress(const char *format, ...)
-{
-    if (!isatty(STDERR_FILENO))
-        return;
-    va_list arguments;
-    va_start(arguments, format);
-    (void)fprintf(stderr, "\r\033[K");
-    (void)vfprintf(stderr, format, arguments);
-    va_end(arguments);
 }
 
 void *bench_array(size_t count, size_t size_bytes)
@@ -152,15 +107,6 @@ static void plan_workloads(struct bench_plan *plan, char *list)
     }
 }
 
-static unsigned number_of(const char *text, unsigned limit)
-{
-    char *end = NULL;
-    const unsigned long number = strtoul(text, &end, 10);
-    if (*text == '\0' || *end != '\0' || number == 0 || number > limit)
-        bench_fail("not a sensible number", text);
-    return (unsigned)number;
-}
-
 static bool switch_part(struct parts *parts, const char *argument)
 {
     if (strcmp(argument, "--no-speed") == 0)
@@ -193,9 +139,9 @@ static void read_arguments(struct bench_plan *plan, struct parts *parts, char **
         else if (strcmp(option, "--workloads") == 0)
             plan_workloads(plan, *arguments);
         else if (strcmp(option, "--rounds") == 0)
-            plan->rounds = number_of(*arguments, BENCH_ROUNDS_MAX);
+            plan->rounds = bench_number(*arguments, BENCH_ROUNDS_MAX);
         else if (strcmp(option, "--repeats") == 0)
-            plan->repeats = number_of(*arguments, BENCH_ROUNDS_MAX);
+            plan->repeats = bench_number(*arguments, BENCH_ROUNDS_MAX);
         else if (strcmp(option, "--out") == 0)
             plan->directory = *arguments;
         else

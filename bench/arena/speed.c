@@ -147,7 +147,8 @@ void bench_speed(const struct bench_plan *plan)
     static struct speed speed;
     speed = (struct speed){ .plan = plan };
     speed.slots = bench_array(BENCH_SLOTS, sizeof *speed.slots);
-    speed.file = bench_file(plan, "samples.csv", "round,workload,heap,operations,ns,failures");
+    speed.file =
+        bench_file(plan->directory, "samples.csv", "round,workload,heap,operations,ns,failures");
     for (size_t w = 0; w < plan->workload_count; w++) {
         speed.actions[w] = bench_array(BENCH_WARM + BENCH_TIMED, sizeof *speed.actions[w]);
         bench_actions_draw(plan->workloads[w], speed.actions[w], BENCH_WARM + BENCH_TIMED);

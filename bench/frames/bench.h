@@ -5,8 +5,7 @@
 #ifndef BENCH_FRAMES_BENCH_H
 #define BENCH_FRAMES_BENCH_H
 
-#include <stdio.h>
-
+#include "../arena/help.h"
 #include "peer.h"
 
 #define BENCH_PEERS_MAX     16u
@@ -35,7 +34,7 @@ void bench_fragments(const struct bench_plan *plan);
 /** One CPU allocates, another one frees; and bulk on more and more CPUs. */
 void bench_threads(const struct bench_plan *plan);
 
-/* ---- help (help.c) ------------------------------------------------------------------ */
+/* ---- help (memory.c) ------------------------------------------------------------------ */
 
 /** An allocator with all frames free; exits if it refuses. Metadata is mapped, and on
  * large pages where the system has them, as in a kernel's direct map. */
@@ -51,12 +50,5 @@ void bench_shuffle(uint64_t *values, size_t count, uint64_t *state);
 double bench_cpu_now(void);
 /** Time in ns. */
 double bench_wall_now(void);
-/** Median; sorts the values. @param count at least 1 */
-double bench_median(double *values, size_t count);
-/** @return file for raw numbers, with its first line written; NULL: not wanted */
-FILE *bench_file(const struct bench_plan *plan, const char *name, const char *first_line);
-/** Tell how far we are. Overwrites what it said before; "" removes it. */
-void bench_progress(const char *format, ...) __attribute__((format(printf, 1, 2)));
-__attribute__((noreturn)) void bench_fail(const char *what, const char *name);
 
 #endif

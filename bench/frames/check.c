@@ -147,7 +147,7 @@ static void check_peer(const struct bench_plan *plan, const struct frames_peer *
 
 void bench_check(const struct bench_plan *plan)
 {
-    FILE *file = bench_file(plan, "stranded.csv", "peer,frames");
+    FILE *file = bench_file(plan->directory, "stranded.csv", "peer,frames");
     for (size_t p = 0; p < plan->peer_count; p++) {
         bench_progress("checking %s", plan->peers[p]->name);
         check_peer(plan, plan->peers[p], file);

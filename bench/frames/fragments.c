@@ -64,7 +64,7 @@ static double fragments_mean(const struct bench_plan *plan, const struct frames_
 
 void bench_fragments(const struct bench_plan *plan)
 {
-    FILE *file = bench_file(plan, "fragments.csv", "seed,peer,rounds,blocks");
+    FILE *file = bench_file(plan->directory, "fragments.csv", "seed,peer,rounds,blocks");
     uint64_t *block = bench_array(FRAGMENTS_FRAMES, sizeof *block);
     printf("blocks of 2 MiB left of 512, after rounds\n%-12s", "");
     for (size_t s = 0; s < STOPS; s++)

@@ -25,7 +25,7 @@ static bool large_fits(const struct bench_plan *plan, const struct frames_peer *
 static void large_metadata(const struct bench_plan *plan)
 {
     const uint64_t sizes[] = { 1, 8, 256, 1024 };
-    FILE *file = bench_file(plan, "metadata.csv", "peer,gib,bytes");
+    FILE *file = bench_file(plan->directory, "metadata.csv", "peer,gib,bytes");
     printf("metadata, KiB per GiB, at 1, 8, 256 and 1024 GiB, %u CPUs\n", plan->cpu_count);
     for (size_t p = 0; p < plan->peer_count; p++) {
         const struct frames_peer *peer = plan->peers[p];
@@ -85,7 +85,7 @@ static void large_failing_peer(const struct bench_plan *plan, const struct frame
 
 static void large_failing(const struct bench_plan *plan)
 {
-    FILE *file = bench_file(plan, "failing.csv", "round,state,peer,order,ns");
+    FILE *file = bench_file(plan->directory, "failing.csv", "round,state,peer,order,ns");
     printf("ns of a request that fails, 256 GiB: single, 2M, 1G, 2M with 0.1 %% free\n");
     for (size_t p = 0; p < plan->peer_count; p++) {
         bench_progress("failing: %s", plan->peers[p]->name);
@@ -123,7 +123,7 @@ static void large_bring_up(const struct bench_plan *plan)
 {
     double ns[2][5];
     const unsigned rounds = sizeof ns[0] / sizeof ns[0][0];
-    FILE *file = bench_file(plan, "init.csv", "round,peer,zeroed,ns");
+    FILE *file = bench_file(plan->directory, "init.csv", "round,peer,zeroed,ns");
     printf("ms to bring up 1 TiB: metadata zeroed, not zeroed\n");
     for (size_t p = 0; p < plan->peer_count; p++) {
         const struct frames_peer *peer = plan->peers[p];

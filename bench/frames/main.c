@@ -34,15 +34,6 @@ static const char *next_name(char **list)
     return name;
 }
 
-static unsigned number_of(const char *text, unsigned limit)
-{
-    char *end = NULL;
-    const unsigned long number = strtoul(text, &end, 10);
-    if (*text == '\0' || *end != '\0' || number == 0 || number > limit)
-        bench_fail("not a sensible number", text);
-    return (unsigned)number;
-}
-
 /* LLFree is not among what cargo brings; a library of it is loaded if there is one. */
 static const struct frames_peer *llfree_of(const char *path)
 {
@@ -110,9 +101,9 @@ static void read_arguments(struct bench_plan *plan, struct parts *parts, char **
             for (char *list = *arguments; list != NULL;)
                 plan->workloads[plan->workload_count++ % BENCH_WORKLOADS_MAX] = next_name(&list);
         else if (strcmp(option, "--rounds") == 0)
-            plan->rounds = number_of(*arguments, BENCH_ROUNDS_MAX);
+            plan->rounds = bench_number(*arguments, BENCH_ROUNDS_MAX);
         else if (strcmp(option, "--cpus") == 0)
-            plan->cpu_count = number_of(*arguments, CPUS_MAX);
+            plan->cpu_count = bench_number(*arguments, CPUS_MAX);
         else if (strcmp(option, "--llfree") == 0)
             llfree_path = *arguments;
         else if (strcmp(option, "--out") == 0)

@@ -277,7 +277,7 @@ void bench_speed(const struct bench_plan *plan)
     speed.plan = plan;
     speed.block = bench_array((size_t)BENCH_FRAME_COUNT, sizeof *speed.block);
     speed.index = bench_array(SPEED_PAIRS, sizeof *speed.index);
-    speed.file = bench_file(plan, "speed.csv", "round,workload,peer,pairs,ns");
+    speed.file = bench_file(plan->directory, "speed.csv", "round,workload,peer,pairs,ns");
     for (size_t i = 0; i < SPEED_PAIRS; i++)
         speed.index[i] = (uint32_t)(bench_random(&state) >> 32);
     for (unsigned round = 0; round < plan->rounds; round++)

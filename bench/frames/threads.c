@@ -120,7 +120,7 @@ static void bench_cross(const struct bench_plan *plan)
 {
     static double ns[BENCH_PEERS_MAX][THREADS_ROUNDS];
     const double pairs = (double)CROSS_CHUNKS * CHUNK;
-    FILE *file = bench_file(plan, "cross.csv", "round,peer,alloc_ns,free_ns,wall_ns");
+    FILE *file = bench_file(plan->directory, "cross.csv", "round,peer,alloc_ns,free_ns,wall_ns");
     for (unsigned round = 0; round < THREADS_ROUNDS; round++) {
         for (size_t p = 0; p < plan->peer_count; p++) {
             struct worker workers[2] = { { .peer = plan->peers[p] }, { .peer = plan->peers[p] } };
@@ -263,7 +263,7 @@ static void scale_threads(const struct bench_plan *plan, uint64_t *block, unsign
 
 static void bench_scaling(const struct bench_plan *plan, unsigned online)
 {
-    FILE *file = bench_file(plan, "scaling.csv", "round,peer,threads,cpu_ns,wall_ns");
+    FILE *file = bench_file(plan->directory, "scaling.csv", "round,peer,threads,cpu_ns,wall_ns");
     uint64_t *block = bench_array(SCALE_FRAME_SUM, sizeof *block);
     for (unsigned count = 1; count < online; count *= 2)
         scale_threads(plan, block, count, file);

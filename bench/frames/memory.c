@@ -1,19 +1,11 @@
-/* help.c - memory, clocks and files for the parts. */
-#include <stdarg.h>
+/* memory.c - memory and clocks for the parts. */
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "../arena/actions.h"
 #include "bench.h"
-
-void bench_fail(const char *what, const char *name)
-{
-    (void)fprintf(stderr, "bench-frames: %s: %s\n", what, name);
-    exit(1);
-}
 
 /* ---- memory -------------------------------------------------------------------------- */
 
@@ -98,41 +90,4 @@ double bench_cpu_now(void)
 double bench_wall_now(void)
 {
     return now(CLOCK_MONOTONIC);
-}
-
-static int compare(const void *a, const void *b)
-{
-    const double x = *(const double *)a;
-    const double y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-double bench_median(double *values, size_t count)
-{
-    qsort(values, count, sizeof *values, compare);
-    return (values[count / 2] + values[(count - 1) / 2]) / 2;
-}
-
-FILE *bench_file(const struct bench_plan *plan, const char *name, const char *first_line)
-{
-    if (plan->directory == NULL)
-        return NULL;
-    char path[4096];
-    (void)snprintf(path, sizeof path, "%s/%s", plan->directory, name);
-    FILE *file = fopen(path, "w");
-    if (file == NULL)
-        bench_fail("cannot write", path);
-    (void)fprintf(file, "%s\n", first_line);
-    return file;
-}
-
-void bench_progress(const char *format, ...)
-{
-    if (!isatty(STDERR_FILENO))
-        return;
-    va_list arguments;
-    va_start(arguments, format);
-    (void)fprintf(stderr, "\r\033[K");
-    (void)vfprintf(stderr, format, arguments);
-    va_end(arguments);
 }
