@@ -387,6 +387,10 @@ size_t loam_frame_alloc_bulk(struct loam_frame *frame, enum loam_zone zone, loam
 /* Free frames [at, at + count) of a region, by index from its base, all in one block. */
 static void frame_free_in(const struct loam_frame_region *region, uint64_t at, uint64_t count)
 {
+    const uint64_t end = at + count;
+    uint64_t row;
+    uint64_t bits;
+
     if (count == FRAME_BLOCK_FRAMES) {
         if (frame_free_block(region, at / FRAME_BLOCK_FRAMES))
             return;
@@ -395,34 +399,27 @@ static void frame_free_in(const struct loam_frame_region *region, uint64_t at, u
                          (FRAME_OWNED | FRAME_CLOSER << 2),
                      FRAME_RULE_TWICE, (region->base + at) * LOAM_PAGE_SIZE, count);
     }
-    for (uint64_t end = at + count; at < end;) {
-        const uint64_t bit = at % FRAME_ROW_FRAMES;
-        const uint64_t many = FRAME_ROW_FRAMES - bit < end - at ? FRAME_ROW_FRAMES - bit : end - at;
-        frame_clear(region, at / FRAME_ROW_FRAMES, frame_bits((unsigned)bit, many));
-        at += many;
-    }
+    while (frame_next_row(&at, end, &row, &bits))
+        frame_clear(region, row, bits);
 }
 
 /* Panic unless frames [at, at + count) of a region are all in use. */
 static void frame_require_used(const struct loam_frame *frame,
                                const struct loam_frame_region *region, uint64_t at, uint64_t count)
 {
-    for (uint64_t end = at + count; at < end;) {
-        const uint64_t bit = at % FRAME_ROW_FRAMES;
-        const uint64_t many = FRAME_ROW_FRAMES - bit < end - at ? FRAME_ROW_FRAMES - bit : end - at;
-        LOAM_REQUIRE(
-            frame_are_used(frame, region, at / FRAME_ROW_FRAMES, frame_bits((unsigned)bit, many)),
-            FRAME_RULE_TWICE, (region->base + at) * LOAM_PAGE_SIZE, many);
-        at += many;
-    }
+    const uint64_t end = at + count;
+    uint64_t row;
+    uint64_t bits;
+
+    while (frame_next_row(&at, end, &row, &bits))
+        LOAM_REQUIRE(frame_are_used(frame, region, row, bits), FRAME_RULE_TWICE,
+                     (frame_of_row(region, row) + (unsigned)__builtin_ctzll(bits)) * LOAM_PAGE_SIZE,
+                     0);
 }
 
-/* Several rows, or several blocks. */
-__attribute__((noinline)) static void frame_free_many(const struct loam_frame *frame,
-                                                      const struct loam_frame_region *region,
-                                                      uint64_t at, uint64_t count)
+/* Free what frame_require_used() has seen, block by block. */
+static void frame_free_many(const struct loam_frame_region *region, uint64_t at, uint64_t count)
 {
-    frame_require_used(frame, region, at, count);
     while (count != 0) {
         const uint64_t rest = FRAME_BLOCK_FRAMES - at % FRAME_BLOCK_FRAMES;
         const uint64_t many = rest < count ? rest : count;
@@ -451,7 +448,8 @@ __attribute__((noinline)) static void frame_free_order(const struct loam_frame *
                      block.addr, count);
         frame_clear(region, at / FRAME_ROW_FRAMES, bits);
     } else if (order != LOAM_ORDER_2M || !frame_free_block(region, at / FRAME_BLOCK_FRAMES)) {
-        frame_free_many(frame, region, at, count);
+        frame_require_used(frame, region, at, count);
+        frame_free_many(region, at, count);
     }
 }
 
@@ -492,7 +490,7 @@ void loam_frame_release(struct loam_frame *frame, struct loam_phys_range range)
             if (check != 0)
                 frame_require_used(frame, region, number - region->base, count);
             else
-                frame_free_many(frame, region, number - region->base, count);
+                frame_free_many(region, number - region->base, count);
             number += count;
         }
     }

@@ -15,12 +15,12 @@
 /* Frames [at, at + count) of a region are in use from now on. */
 static void frame_mark(const struct loam_frame_region *region, uint64_t at, uint64_t count)
 {
-    for (uint64_t end = at + count; at < end;) {
-        const uint64_t bit = at % FRAME_ROW_FRAMES;
-        const uint64_t many = FRAME_ROW_FRAMES - bit < end - at ? FRAME_ROW_FRAMES - bit : end - at;
-        atomic_fetch_or(&region->row[at / FRAME_ROW_FRAMES], frame_bits((unsigned)bit, many));
-        at += many;
-    }
+    const uint64_t end = at + count;
+    uint64_t row;
+    uint64_t bits;
+
+    while (frame_next_row(&at, end, &row, &bits))
+        atomic_fetch_or(&region->row[row], bits);
 }
 
 /*

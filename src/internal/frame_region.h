@@ -99,6 +99,20 @@ static inline uint64_t frame_bits(unsigned from, uint64_t count)
     return UINT64_MAX >> (FRAME_ROW_FRAMES - count) << from;
 }
 
+/* Frames [*at, end) of a region, row by row. @return false: there are no more */
+static inline bool frame_next_row(uint64_t *at, uint64_t end, uint64_t *row, uint64_t *bits)
+{
+    const uint64_t bit = *at % FRAME_ROW_FRAMES;
+
+    if (*at == end)
+        return false;
+    const uint64_t count = FRAME_ROW_FRAMES - bit < end - *at ? FRAME_ROW_FRAMES - bit : end - *at;
+    *row = *at / FRAME_ROW_FRAMES;
+    *bits = frame_bits((unsigned)bit, count);
+    *at += count;
+    return true;
+}
+
 /* Frames of a row, from @p frame on, that a region has. */
 static inline uint64_t frame_bits_in(const struct loam_frame_region *region, uint64_t frame)
 {
