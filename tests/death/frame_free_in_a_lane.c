@@ -1,23 +1,12 @@
 /* dies: frame: already free */
-#include <loam/frame.h>
-
+#include "frame.h"
 #include "machine.h"
-
-static _Alignas(64) unsigned char memory[8192];
 
 int main(void)
 {
-    const struct loam_phys_range range = { { 0x1000000 }, 0x400000 };
-    const struct loam_frame_setup setup = {
-        .range = &range,
-        .range_count = 1,
-        .cpu_count = 2,
-        .memory = memory,
-        .memory_bytes = sizeof memory,
-    };
     struct loam_frame frame;
     machine_reset(2);
-    if (loam_frame_init(&frame, &setup) != LOAM_OK)
+    if (!four_mib(&frame))
         return 1;
     const loam_phys mine = loam_frame_alloc(&frame, 0, LOAM_ZONE_ANY);
     const loam_phys next = loam_frame_alloc(&frame, 0, LOAM_ZONE_ANY);

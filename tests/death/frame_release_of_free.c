@@ -1,24 +1,14 @@
 /* dies: frame: already free */
-#include <loam/frame.h>
-
-static _Alignas(64) unsigned char memory[8192];
+#include "frame.h"
 
 int main(void)
 {
-    const struct loam_phys_range range = { { 0x1000000 }, 0x400000 };
-    const struct loam_frame_setup setup = {
-        .range = &range,
-        .range_count = 1,
-        .cpu_count = 2,
-        .memory = memory,
-        .memory_bytes = sizeof memory,
-    };
     struct loam_frame frame;
-    if (loam_frame_init(&frame, &setup) != LOAM_OK)
+    if (!four_mib(&frame))
         return 1;
-    if (loam_frame_reserve(&frame, range) != LOAM_OK)
+    if (loam_frame_reserve(&frame, ram) != LOAM_OK)
         return 1;
-    loam_frame_release(&frame, range);
-    loam_frame_release(&frame, range);
+    loam_frame_release(&frame, ram);
+    loam_frame_release(&frame, ram);
     return 0;
 }
