@@ -14,6 +14,7 @@
 #include "src/directmap.c"
 #include "src/early.c"
 #include "src/frame.c"
+#include "src/frame_measure.c"
 #include "src/frame_range.c"
 #include "src/frame_setup.c"
 #include "src/freelist.c"

@@ -65,12 +65,6 @@ static void set_all(uint64_t first, uint64_t count, enum state from, enum state 
     world.free_count = to == FREE ? world.free_count + count : world.free_count - count;
 }
 
-/* In which region a page lies: its ranges are apart, but for the cuts between zones. */
-static bool is_one_region(uint64_t first, uint64_t count)
-{
-    return zone_of(first) == zone_of(first + count - 1);
-}
-
 /* The highest place that a request allows, or UINT64_MAX. */
 static uint64_t place_by_rule(const struct loam_frame_request *request, unsigned zone)
 {
@@ -87,7 +81,7 @@ static uint64_t place_by_rule(const struct loam_frame_request *request, unsigned
             (request->boundary_bytes != 0 &&
              start / request->boundary_bytes != last / request->boundary_bytes))
             continue;
-        if (zone_of(first) >= zone && is_one_region(first, count) && all_are(first, count, FREE))
+        if (zone_of(first + count - 1) >= zone && all_are(first, count, FREE))
             return first;
     }
     return UINT64_MAX;
@@ -241,7 +235,7 @@ static void give_back(uint64_t first, uint64_t count, unsigned order)
 {
     const uint64_t digest = loam_frame_digest(&world.frame);
 
-    if (all_are(first, count, USED) && (order > LOAM_ORDER_MAX || is_one_region(first, count))) {
+    if (all_are(first, count, USED)) {
         FUZZ_CHECK(!free_panics(first, count, order));
         set_all(first, count, USED, FREE);
     } else {

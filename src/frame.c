@@ -1,16 +1,14 @@
 /*
  * frame.c - see frame.h; internal/frame_region.h has the blocks and why their
- * changes are safe, internal/frame_map.h where to look for one,
+ * changes are safe, internal/frame_find.h where to look for one,
  * internal/frame_lane.h the lanes. Setup: frame_setup.c; contiguous ranges: frame_range.c.
  */
 #include <loam/frame.h>
 
 #include "internal/check.h"
-#include "internal/frame_lane.h"
+#include "internal/frame_find.h"
 #include "internal/inject.h"
 
-#define FRAME_TRIES 4u /* open blocks without room, looked at before a free one is taken */
-#define FRAME_ALL   UINT32_MAX
 #ifndef FRAME_WAIT /* looks at a lane that is taken before it is left alone */
 #define FRAME_WAIT 256u
 #endif
@@ -40,7 +38,7 @@ static inline struct loam_frame_lane *frame_enter(const struct loam_frame *frame
 }
 
 /* Put back what waits in all lanes but one, as far as nobody is at work in them. */
-static void frame_drain_others(const struct loam_frame *frame, unsigned mine)
+static void frame_drain_others(struct loam_frame *frame, unsigned mine)
 {
     for (unsigned i = 0; i < frame->lane_count; i++) {
         struct loam_frame_lane *const lane = &frame->lane[i];
@@ -52,6 +50,7 @@ static void frame_drain_others(const struct loam_frame *frame, unsigned mine)
         if (is_mine) {
             frame_lane_empty(lane);
             frame_lane_leave(lane);
+            atomic_fetch_add(&frame->drain_count, 1);
         }
     }
 }
@@ -63,86 +62,7 @@ void loam_frame_drain(struct loam_frame *frame)
 
 /* ---- finding blocks ------------------------------------------------------ */
 
-/* What is looked for, and for which lane. */
-struct frame_search {
-    const struct loam_frame *frame;
-    enum loam_zone zone;
-    unsigned lane;
-    unsigned order; /* 0..8 */
-};
-
-/*
- * Claim blocks of a region in a state, from the top, until one has room, and take
- * it there. @param tries blocks that may be looked at @return first frame, or
- * FRAME_NONE
- */
-static uint64_t frame_take_in(const struct frame_search *search,
-                              const struct loam_frame_region *region, uint32_t state,
-                              unsigned *tries, struct frame_owned *owned)
-{
-    const struct frame_map *map = state == FRAME_OPEN ? &region->part : &region->whole;
-    uint64_t end = region->block_count + region->lead;
-
-    while (*tries != 0 && (end = frame_map_last(map, end)) != FRAME_MAP_NONE) { /* downwards */
-        const uint64_t block = end - region->lead;
-        const bool is_mine = frame_claim(region, block, state, search->lane);
-        if (state == FRAME_OPEN)
-            frame_hide_part(region, block);
-        else
-            frame_hide_whole(region, block);
-        if (!is_mine)
-            continue;
-        const unsigned at = frame_take(region, block, search->order);
-        if (at != FRAME_BLOCK_FRAMES) {
-            owned->region = region;
-            owned->block = block;
-            return region->base + block * FRAME_BLOCK_FRAMES + at;
-        }
-        frame_settle(region, block);
-        (*tries)--;
-    }
-    return FRAME_NONE;
-}
-
-/* Where the zone begins that ends with region @p end. */
-static unsigned frame_zone_start(const struct loam_frame *frame, unsigned end)
-{
-    unsigned start = 0;
-
-    for (unsigned zone = 0; zone < LOAM_ZONES; zone++)
-        if (frame->zone_end[zone] < end && frame->zone_end[zone] > start)
-            start = frame->zone_end[zone];
-    return start;
-}
-
-/* Take frames of a block that nobody owns, and own it: in the highest zone an open
- * block if one is soon found, else a free one, else any open one. */
-static uint64_t frame_find(const struct frame_search *search, struct frame_owned *owned)
-{
-    static const struct {
-        uint32_t state;
-        unsigned tries;
-    } pass[] = { { FRAME_OPEN, FRAME_TRIES },
-                 { FRAME_FREE, FRAME_ALL },
-                 { FRAME_OPEN, FRAME_ALL } };
-
-    for (unsigned end = search->frame->zone_end[search->zone]; end != 0;
-         end = frame_zone_start(search->frame, end)) {
-        const unsigned start = frame_zone_start(search->frame, end);
-        for (unsigned i = 0; i < sizeof pass / sizeof pass[0]; i++) {
-            unsigned tries = pass[i].tries;
-            for (unsigned region = end; region-- > start;) {
-                const uint64_t found = frame_take_in(search, &search->frame->region[region],
-                                                     pass[i].state, &tries, owned);
-                if (found != FRAME_NONE)
-                    return found;
-            }
-        }
-    }
-    return FRAME_NONE;
-}
-
-/* The same, with what waits in lanes if nothing is found: also in the one that was
+/* frame_find(), with what waits in lanes if nothing is found: also in the one that was
  * entered, whose other block may have what is needed. */
 static uint64_t frame_find_drained(const struct frame_search *search, struct frame_owned *owned)
 {
@@ -159,11 +79,34 @@ static uint64_t frame_find_drained(const struct frame_search *search, struct fra
 
 /* ---- allocation ---------------------------------------------------------- */
 
-/* Does a lane's block, if it has one, lie where the frames are to be? */
-static inline bool frame_suits(const struct frame_search *search, const struct frame_owned *owned)
+/* A search on behalf of the running CPU. */
+static struct frame_search frame_search_of(struct loam_frame *frame, unsigned order,
+                                           enum loam_zone zone)
+{
+    const unsigned cpu = loam_port_cpu();
+    const struct frame_search search = {
+        .frame = frame,
+        .table = frame_table(frame),
+        .zone = zone,
+        .order = order,
+        .node = cpu < frame->lane_count ? atomic_load(&frame->lane[cpu].node) : LOAM_NODE_NONE,
+    };
+    return search;
+}
+
+/* Has a lane a block of this zone or a lower one? */
+static inline bool frame_is_in_zone(const struct frame_owned *owned, enum loam_zone zone)
 {
     return owned->region != NULL &&
-           owned->region < &search->frame->region[search->frame->zone_end[search->zone]];
+           owned->region->base + owned->block * FRAME_BLOCK_FRAMES < frame_zone_limit[zone];
+}
+
+/* And of the node, if that is a condition? */
+static inline bool frame_suits(const struct frame_search *search, const struct frame_owned *owned)
+{
+    return frame_is_in_zone(owned, search->zone) &&
+           (!search->is_strict ||
+            frame_table_span(search->table, owned->region, owned->block)->node == search->node);
 }
 
 /* Frames from a block that is not kept: the lane's own is in a higher zone. */
@@ -219,25 +162,33 @@ static uint64_t frame_take_group(const struct frame_owned *owned, unsigned order
                                     : owned->region->base + owned->block * FRAME_BLOCK_FRAMES + at;
 }
 
-/* 2^order frames for which the lane has to be looked at. @param order 0..8 */
-__attribute__((noinline)) static uint64_t frame_alloc_small(const struct loam_frame *frame,
-                                                            struct loam_frame_lane *lane,
-                                                            enum loam_zone zone, unsigned order)
+/* 2^order frames, order 0 to 8, for which a lane that was entered has to be looked at. */
+static uint64_t frame_alloc_in_lane(struct frame_search *search, struct loam_frame_lane *lane)
 {
-    const struct frame_search search = { frame, zone, (unsigned)(lane - frame->lane), order };
-    struct frame_owned *const owned = order == 0 ? &lane->single : &lane->group;
+    struct frame_owned *const owned = search->order == 0 ? &lane->single : &lane->group;
 
+    search->lane = (unsigned)(lane - search->frame->lane);
     if (owned->region != NULL) {
-        if (!frame_suits(&search, owned))
-            return frame_alloc_elsewhere(&search);
+        if (!frame_suits(search, owned))
+            return frame_alloc_elsewhere(search);
         const uint64_t found =
-            order == 0 ? frame_take_single(lane) : frame_take_group(owned, order);
+            search->order == 0 ? frame_take_single(lane) : frame_take_group(owned, search->order);
         if (found != FRAME_NONE)
             return found;
     }
     frame_give_up(owned);
     atomic_store_explicit(&lane->holds, 1, memory_order_relaxed);
-    return frame_find_drained(&search, owned);
+    return frame_find_drained(search, owned);
+}
+
+/* One frame of any node, likewise. */
+__attribute__((noinline)) static uint64_t frame_alloc_single(struct loam_frame *frame,
+                                                             struct loam_frame_lane *lane,
+                                                             enum loam_zone zone)
+{
+    struct frame_search search = frame_search_of(frame, 0, zone);
+
+    return frame_alloc_in_lane(&search, lane);
 }
 
 /* All of a claimed block is in use, and his who claimed it. */
@@ -266,13 +217,15 @@ static bool frame_take_blocks(const struct loam_frame_region *region, uint64_t b
     return true;
 }
 
-/* A free block of a region. It is not hidden: who finds it next will do so, if it
+/* A free block of a span. It is not hidden: who finds it next will do so, if it
  * is not free again by then. */
-static uint64_t frame_alloc_block_in(const struct loam_frame_region *region)
+static uint64_t frame_alloc_block_in(const struct frame_span *span)
 {
-    uint64_t end = region->block_count + region->lead;
+    const struct loam_frame_region *const region = span->region;
+    const uint64_t from = span->from + region->lead;
+    uint64_t end = span->end + region->lead;
 
-    while ((end = frame_map_last(&region->whole, end)) != FRAME_MAP_NONE) { /* downwards */
+    while ((end = frame_map_last(&region->whole, from, end)) != FRAME_MAP_NONE) { /* downwards */
         const uint64_t block = end - region->lead;
         if (frame_claim(region, block, FRAME_FREE, 0)) {
             frame_hand_out(region, block);
@@ -283,20 +236,21 @@ static uint64_t frame_alloc_block_in(const struct loam_frame_region *region)
     return FRAME_NONE;
 }
 
-/* 2^order frames of whole blocks in a region, order 10 and more. */
-static uint64_t frame_alloc_blocks_in(const struct loam_frame_region *region, unsigned order)
+/* 2^order frames of whole blocks in a span, order 10 and more. */
+static uint64_t frame_alloc_blocks_in(const struct frame_span *span, unsigned order)
 {
+    const struct loam_frame_region *const region = span->region;
     const uint64_t count = UINT64_C(1) << (order - LOAM_ORDER_2M);
     const uint64_t origin = region->base / FRAME_BLOCK_FRAMES - region->lead; /* of the maps */
-    uint64_t end = region->block_count + region->lead;
+    const uint64_t from = span->from + region->lead;
+    uint64_t end = span->end + region->lead;
 
-    while ((end = frame_map_last(&region->whole, end)) != FRAME_MAP_NONE) { /* downwards */
+    while ((end = frame_map_last(&region->whole, from, end)) != FRAME_MAP_NONE) { /* downwards */
         const uint64_t start = ((origin + end) & ~(count - 1)) - origin;
         const uint64_t block = start - region->lead;
-        if (start > end)
-            return FRAME_NONE; /* it would begin before the maps do */
-        if (start >= region->lead && block + count <= region->block_count &&
-            frame_map_shows(&region->whole, start, count) &&
+        if (start > end || start < from)
+            return FRAME_NONE; /* it would begin before the span does */
+        if (block + count <= span->end && frame_map_shows(&region->whole, start, count) &&
             frame_take_blocks(region, block, count))
             return region->base + block * FRAME_BLOCK_FRAMES;
         end = start;
@@ -305,15 +259,18 @@ static uint64_t frame_alloc_blocks_in(const struct loam_frame_region *region, un
 }
 
 /* 2^order frames of whole blocks, order 9 and more. */
-static uint64_t frame_alloc_blocks(const struct loam_frame *frame, unsigned order,
-                                   enum loam_zone zone)
+static uint64_t frame_alloc_blocks(const struct frame_search *search)
 {
-    for (unsigned i = frame->zone_end[zone]; i-- > 0;) {
-        const struct loam_frame_region *const region = &frame->region[i];
-        const uint64_t found = order == LOAM_ORDER_2M ? frame_alloc_block_in(region)
-                                                      : frame_alloc_blocks_in(region, order);
-        if (found != FRAME_NONE)
-            return found;
+    for (unsigned kind = 0; kind < FRAME_KINDS; kind++) {
+        const struct frame_span *span;
+        unsigned at = FRAME_ALL;
+        while ((span = frame_next_span(search, &frame_kinds[kind], &at)) != NULL) {
+            const uint64_t found = search->order == LOAM_ORDER_2M
+                                       ? frame_alloc_block_in(span)
+                                       : frame_alloc_blocks_in(span, search->order);
+            if (found != FRAME_NONE)
+                return found;
+        }
     }
     return FRAME_NONE;
 }
@@ -324,28 +281,69 @@ static inline loam_phys frame_address(uint64_t found)
 }
 
 /* Whole blocks, drained from lanes if none is free. */
-static uint64_t frame_alloc_large(struct loam_frame *frame, unsigned order, enum loam_zone zone)
+static uint64_t frame_alloc_large(const struct frame_search *search)
 {
-    const uint64_t found = frame_alloc_blocks(frame, order, zone);
+    const uint64_t found = frame_alloc_blocks(search);
 
     if (found != FRAME_NONE)
         return found;
-    loam_frame_drain(frame);
-    return frame_alloc_blocks(frame, order, zone);
+    loam_frame_drain(search->frame);
+    return frame_alloc_blocks(search);
 }
 
-/* Any order, any zone. */
+/* Any order. */
+static loam_phys frame_alloc_for(struct frame_search *search)
+{
+    if (search->order >= LOAM_ORDER_2M)
+        return frame_address(frame_alloc_large(search));
+    struct loam_frame_lane *const lane = frame_enter(search->frame);
+    const uint64_t found = frame_alloc_in_lane(search, lane);
+    frame_lane_leave(lane);
+    return frame_address(found);
+}
+
+/* A block of 2 MiB, if the first place where it is looked for has one. */
+static uint64_t frame_alloc_first(const struct loam_frame *frame, enum loam_zone zone)
+{
+    const struct loam_frame_table *const table = frame_table(frame);
+    const unsigned cpu = loam_port_cpu();
+
+    if (table->zone_end[zone] == 0 || cpu >= frame->lane_count)
+        return FRAME_NONE;
+    const struct frame_span *const span = &table->span[table->zone_end[zone] - 1];
+    return span->zone != LOAM_ZONE_16M && span->node == atomic_load(&frame->lane[cpu].node)
+               ? frame_alloc_block_in(span)
+               : FRAME_NONE;
+}
+
+/* 2^order frames of the block that this CPU's lane has for them. @param order 1..8 */
+static uint64_t frame_alloc_group(const struct loam_frame *frame, unsigned order,
+                                  enum loam_zone zone)
+{
+    struct loam_frame_lane *const lane = frame_enter(frame);
+    const uint64_t found =
+        frame_is_in_zone(&lane->group, zone) ? frame_take_group(&lane->group, order) : FRAME_NONE;
+
+    frame_lane_leave(lane);
+    return found;
+}
+
+/* Any order, any zone: the two frequent cases first. */
 __attribute__((noinline)) static loam_phys frame_alloc_order(struct loam_frame *frame,
                                                              unsigned order, enum loam_zone zone)
 {
+    uint64_t found = FRAME_NONE;
+
     if (order > LOAM_ORDER_MAX || (unsigned)zone >= LOAM_ZONES)
         return loam_phys_none();
-    if (order >= LOAM_ORDER_2M)
-        return frame_address(frame_alloc_large(frame, order, zone));
-    struct loam_frame_lane *const lane = frame_enter(frame);
-    const uint64_t found = frame_alloc_small(frame, lane, zone, order);
-    frame_lane_leave(lane);
-    return frame_address(found);
+    if (order == LOAM_ORDER_2M)
+        found = frame_alloc_first(frame, zone);
+    else if (order != 0 && order < LOAM_ORDER_2M)
+        found = frame_alloc_group(frame, order, zone);
+    if (found != FRAME_NONE)
+        return frame_address(found);
+    struct frame_search search = frame_search_of(frame, order, zone);
+    return frame_alloc_for(&search);
 }
 
 loam_phys loam_frame_alloc(struct loam_frame *frame, unsigned order, enum loam_zone zone)
@@ -357,9 +355,20 @@ loam_phys loam_frame_alloc(struct loam_frame *frame, unsigned order, enum loam_z
     struct loam_frame_lane *const lane = frame_enter(frame);
     uint64_t found = frame_take_waiting(lane);
     if (__builtin_expect(found == FRAME_NONE, 0))
-        found = frame_alloc_small(frame, lane, zone, 0);
+        found = frame_alloc_single(frame, lane, zone);
     frame_lane_leave(lane);
     return frame_address(found);
+}
+
+loam_phys loam_frame_alloc_on(struct loam_frame *frame, unsigned order, enum loam_zone zone,
+                              uint32_t node)
+{
+    if (LOAM_INJECT("frame.alloc_on") || order > LOAM_ORDER_MAX || (unsigned)zone >= LOAM_ZONES)
+        return loam_phys_none();
+    struct frame_search search = frame_search_of(frame, order, zone);
+    search.node = node;
+    search.is_strict = true;
+    return frame_alloc_for(&search);
 }
 
 size_t loam_frame_alloc_bulk(struct loam_frame *frame, enum loam_zone zone, loam_phys *out,
@@ -373,7 +382,7 @@ size_t loam_frame_alloc_bulk(struct loam_frame *frame, enum loam_zone zone, loam
     while (done < count) {
         uint64_t found = zone == LOAM_ZONE_ANY ? frame_take_waiting(lane) : FRAME_NONE;
         if (found == FRAME_NONE)
-            found = frame_alloc_small(frame, lane, zone, 0);
+            found = frame_alloc_single(frame, lane, zone);
         if (found == FRAME_NONE)
             break;
         out[done++] = frame_address(found);

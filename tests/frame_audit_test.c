@@ -37,7 +37,7 @@ static void damage_world(void)
     assert_int_not_equal(take(0), NONE);
     give(take(3), 3);
     release(BASE + 640, BASE + 650);
-    region = &frame.region[0];
+    region = frame.table->region[0];
     lane = &frame.lane[0];
     assert_int_equal(region->word[0], FRAME_OPEN);
     assert_int_equal(region->word[1], FRAME_OPEN);
@@ -68,7 +68,9 @@ static void audit_names_what_is_wrong_with_a_block(void **state)
     }
     atomic_store(&region->word[2], FRAME_OPEN);
     expect_broken("frame: an open block has no frame in use");
-    atomic_store(&region->word[2], FRAME_STATE);
+    atomic_store(&region->word[2], FRAME_GONE);
+    expect_broken("frame: a frame that was removed is free");
+    atomic_store(&region->word[2], FRAME_GONE | 1u << 2);
     expect_broken("frame: a block's word is damaged");
     atomic_store(&region->word[2], FRAME_OWNED);
     expect_broken("frame: a lane does not know of its block");
@@ -81,6 +83,10 @@ static void audit_names_what_is_wrong_with_a_block(void **state)
     atomic_store(&region->word[1], FRAME_FREE);
     expect_broken("frame: a free block has frames in use");
     atomic_store(&region->word[1], FRAME_OPEN);
+    expect_sound();
+    atomic_store(&region->word[0], FRAME_GONE);
+    expect_broken("frame: not as many frames are gone as were removed");
+    atomic_store(&region->word[0], FRAME_OPEN);
     expect_sound();
 }
 
@@ -102,7 +108,7 @@ static void audit_names_maps_that_hide_too_much(void **state)
 {
     (void)state;
     WORLD(1, { GIB(8), GIB(8) + 5000 * BLOCK });
-    region = &frame.region[0];
+    region = frame.table->region[0];
     assert_int_equal(region->whole.levels, 3);
     for (unsigned level = 1; level < 3; level++) {
         for (unsigned word = 0; word < (level == 1 ? 2u : 1u); word++) {
@@ -187,7 +193,7 @@ static void audit_names_frames_outside_of_memory(void **state)
     (void)state;
     WORLD(1, { BASE - 100, BASE + 2 * BLOCK + 77 }, { BASE + 4 * BLOCK + 3, BASE + 5 * BLOCK });
     for (unsigned i = 0; i < 2; i++) {
-        region = &frame.region[i];
+        region = frame.table->region[i];
         for (uint64_t page = 0; page < region->block_count * BLOCK; page++) {
             const uint64_t number = region->base + page;
             if (number - region->first < region->count)

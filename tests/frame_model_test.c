@@ -10,15 +10,16 @@
 #define LAYOUT_RANGES 6u
 #define BULK_MAX      200u
 
-/* A range of RAM, inside one zone, as the oracle knows it. */
+/* A range of RAM as the oracle knows it. */
 struct model_range {
     uint64_t first, end;
-    unsigned char *used; /* owned; a byte per page */
+    unsigned char *used; /* a byte per page */
 };
 
 static struct {
-    struct model_range range[2 * LAYOUT_RANGES];
-    size_t count;
+    struct model_range whole[LAYOUT_RANGES];     /* own what is used */
+    struct model_range range[3 * LAYOUT_RANGES]; /* cut where zones end */
+    size_t whole_count, count;
     uint64_t free_count;
     unsigned cpus;
 } model;
@@ -34,8 +35,8 @@ static unsigned zone_of(uint64_t page)
 
 static void model_close(void)
 {
-    for (size_t i = 0; i < model.count; i++)
-        free(model.range[i].used);
+    for (size_t i = 0; i < model.whole_count; i++)
+        free(model.whole[i].used);
     memset(&model, 0, sizeof(model));
 }
 
@@ -45,15 +46,18 @@ static void model_of(const struct pages *pages, size_t count, unsigned cpus)
     world_of(pages, count, cpus);
     model.cpus = cpus;
     for (size_t i = 0; i < count; i++) {
-        for (uint64_t at = pages[i].first; at < pages[i].end;) {
+        struct model_range *const whole = &model.whole[model.whole_count++];
+        whole->first = pages[i].first;
+        whole->end = pages[i].end;
+        whole->used = calloc(whole->end - whole->first, 1);
+        assert_non_null(whole->used);
+        for (uint64_t at = whole->first; at < whole->end;) {
             const uint64_t cut = zone_end[zone_of(at)];
-            const uint64_t end = pages[i].end < cut ? pages[i].end : cut;
             struct model_range *const range = &model.range[model.count++];
             range->first = at;
-            range->end = end;
-            range->used = calloc(end - at, 1);
-            assert_non_null(range->used);
-            at = end;
+            range->end = whole->end < cut ? whole->end : cut;
+            range->used = whole->used + (at - whole->first);
+            at = range->end;
         }
     }
     model.free_count = ram_pages;
@@ -132,7 +136,18 @@ static uint64_t model_place_in(const struct model_range *range,
     return NONE;
 }
 
-/* Highest in any range of zones that are at or below this one. */
+/* Highest in any range, over the ends of zones too. */
+static uint64_t model_place_of_range(const struct loam_frame_request *request)
+{
+    for (size_t i = model.whole_count; i-- > 0;) {
+        const uint64_t page = model_place_in(&model.whole[i], request);
+        if (page != NONE)
+            return page;
+    }
+    return NONE;
+}
+
+/* Highest in any zone that is at or below this one. */
 static uint64_t model_place(const struct loam_frame_request *request, unsigned zone)
 {
     for (size_t i = model.count; i-- > 0;) {
@@ -339,7 +354,7 @@ static struct loam_frame_request random_request(void)
 static void step_range(void)
 {
     const struct loam_frame_request request = random_request();
-    const uint64_t place = model_place(&request, 0);
+    const uint64_t place = model_place_of_range(&request);
     const uint64_t digest = loam_frame_digest(&frame);
     loam_phys at = loam_phys_at(77);
     const enum loam_status status = loam_frame_alloc_range(&frame, &request, &at);

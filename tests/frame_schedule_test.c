@@ -15,29 +15,42 @@
 /* ---- the library, with steps --------------------------------------------- */
 
 /* Names of its own beside the library that all tests are linked with. */
-#define loam_frame_bytes_needed scheduled_frame_bytes_needed
-#define loam_frame_init         scheduled_frame_init
-#define loam_frame_alloc        scheduled_frame_alloc
-#define loam_frame_free         scheduled_frame_free
-#define loam_frame_alloc_bulk   scheduled_frame_alloc_bulk
-#define loam_frame_free_bulk    scheduled_frame_free_bulk
-#define loam_frame_alloc_range  scheduled_frame_alloc_range
-#define loam_frame_reserve      scheduled_frame_reserve
-#define loam_frame_release      scheduled_frame_release
-#define loam_frame_drain        scheduled_frame_drain
-#define loam_frame_measure      scheduled_frame_measure
-#define loam_frame_audit        scheduled_frame_audit
-#define loam_frame_digest       scheduled_frame_digest
-#define loam_port_cpu           scheduled_cpu
-#define FRAME_WAIT              2u
+#define loam_frame_bytes_needed       scheduled_frame_bytes_needed
+#define loam_frame_init               scheduled_frame_init
+#define loam_frame_alloc              scheduled_frame_alloc
+#define loam_frame_free               scheduled_frame_free
+#define loam_frame_alloc_bulk         scheduled_frame_alloc_bulk
+#define loam_frame_free_bulk          scheduled_frame_free_bulk
+#define loam_frame_alloc_range        scheduled_frame_alloc_range
+#define loam_frame_reserve            scheduled_frame_reserve
+#define loam_frame_release            scheduled_frame_release
+#define loam_frame_drain              scheduled_frame_drain
+#define loam_frame_measure            scheduled_frame_measure
+#define loam_frame_audit              scheduled_frame_audit
+#define loam_frame_digest             scheduled_frame_digest
+#define loam_frame_add                scheduled_frame_add
+#define loam_frame_remove             scheduled_frame_remove
+#define loam_frame_free_in            scheduled_frame_free_in
+#define loam_frame_next_range         scheduled_frame_next_range
+#define loam_frame_alloc_on           scheduled_frame_alloc_on
+#define loam_frame_set_cpu            scheduled_frame_set_cpu
+#define loam_frame_set_nodes          scheduled_frame_set_nodes
+#define loam_frame_measure_node       scheduled_frame_measure_node
+#define loam_frame_measure_cpu        scheduled_frame_measure_cpu
+#define loam_frame_measure_orders     scheduled_frame_measure_orders
+#define loam_frame_add_bytes_needed   scheduled_frame_add_bytes_needed
+#define loam_frame_nodes_bytes_needed scheduled_frame_nodes_bytes_needed
+#define loam_port_cpu                 scheduled_cpu
+#define FRAME_WAIT                    2u
 
 #include "../src/frame.c"
+#include "../src/frame_measure.c"
 #include "../src/frame_range.c"
 #include "../src/frame_setup.c"
 
 /* ---- what they do -------------------------------------------------------- */
 
-enum does { STOP, ALLOC, FREE, TAKE, GIVE, RANGE, DRAIN };
+enum does { STOP, ALLOC, FREE, TAKE, GIVE, RANGE, PULL, DRAIN };
 
 /* A call: of a block of an order in a slot of the CPU's own or, from SHARED on, of all. */
 struct call {
@@ -81,6 +94,9 @@ static void do_call(const struct call *call)
     loam_phys *const slot = slot_of(call);
     const uint64_t count = UINT64_C(1) << call->order;
     const struct loam_frame_request request = { .page_count = count + 1 };
+    const struct loam_frame_addition again = {
+        .range = loam_phys_range_of(*slot, count * LOAM_PAGE_SIZE),
+    };
     loam_phys found = loam_phys_none();
 
     switch (call->does) {
@@ -88,17 +104,25 @@ static void do_call(const struct call *call)
         found = loam_frame_alloc(&now.frame, call->order, LOAM_ZONE_ANY);
         break;
     case TAKE: /* the block in the slot itself */
-        if (loam_frame_reserve(&now.frame, loam_phys_range_of(*slot, count * LOAM_PAGE_SIZE)) ==
+        found = *slot;
+        if (loam_frame_reserve(&now.frame, loam_phys_range_of(found, count * LOAM_PAGE_SIZE)) !=
             LOAM_OK)
-            own(*slot, count, 1);
-        else
-            now.refused++;
-        return;
+            found = loam_phys_none();
+        break;
     case RANGE:
         if (loam_frame_alloc_range(&now.frame, &request, &found) == LOAM_OK) {
             own(found, count + 1, 1);
             own(found, count + 1, 0);
             loam_frame_release(&now.frame, loam_phys_range_of(found, (count + 1) * LOAM_PAGE_SIZE));
+        } else {
+            now.refused++;
+        }
+        return;
+    case PULL: /* the block in the slot goes, and comes again */
+        if (loam_frame_remove(&now.frame, again.range) == LOAM_OK) {
+            own(*slot, count, 1);
+            own(*slot, count, 0);
+            SCHEDULE_REQUIRE(loam_frame_add(&now.frame, &again) == LOAM_OK);
         } else {
             now.refused++;
         }
@@ -349,6 +373,49 @@ static void frame_F07_exact_range_of_the_last_frames(void **state)
     explore_calls(calls, 2, 2, 3);
 }
 
+/* Between a look at a block and its claim, others take all of it and give it back: its
+ * word and its rows read as before, and stand for the same. */
+static void frame_F20_block_that_is_as_before_again(void **state)
+{
+    static const struct call calls[][CALLS] = {
+        { { ALLOC, 3, 0 }, { ALLOC, 9, 1 } },
+        { { TAKE, 9, 8 }, { GIVE, 9, 8 }, { TAKE, 3, 9 }, { GIVE, 3, 9 } },
+    };
+
+    (void)state;
+    two_blocks();
+    name(8, 512);
+    name(9, 504);
+    begin_here();
+    explore_calls(calls, 2, 2, 3);
+}
+
+/* A block is removed and added while others take its frames, or free the last one. */
+static void frame_block_that_goes_and_comes(void **state)
+{
+    static const struct call calls[][CALLS] = {
+        { { PULL, 9, 8 }, { DRAIN, 0, 0 } },
+        { { ALLOC, 0, 0 }, { FREE, 0, 0 }, { ALLOC, 9, 1 } },
+    };
+    static const struct call last[][CALLS] = {
+        { { PULL, 9, 8 } },
+        { { FREE, 0, 9 }, { ALLOC, 3, 0 } },
+    };
+
+    (void)state;
+    two_blocks();
+    name(8, 512);
+    begin_here();
+    explore_calls(calls, 2, 1, 3);
+    two_blocks();
+    use(0, 512);
+    use(700, 701);
+    name(8, 512);
+    name(9, 700);
+    begin_here();
+    explore_calls(last, 2, 2, 2);
+}
+
 /* A lane gives its block up while the last frame of it is freed elsewhere. */
 static void frame_block_given_up_while_it_becomes_free(void **state)
 {
@@ -407,6 +474,8 @@ int main(void)
         cmocka_unit_test(frame_parts_of_a_large_block),
         cmocka_unit_test(frame_exact_ranges_against_allocation),
         cmocka_unit_test(frame_F07_exact_range_of_the_last_frames),
+        cmocka_unit_test(frame_F20_block_that_is_as_before_again),
+        cmocka_unit_test(frame_block_that_goes_and_comes),
         cmocka_unit_test(frame_block_given_up_while_it_becomes_free),
         cmocka_unit_test(frame_block_given_up_while_it_is_looked_at),
         cmocka_unit_test(frame_drains_against_allocation),

@@ -2,7 +2,8 @@
  * frame.h - layer 4: page frames for all CPUs.
  *
  *     region   a range of RAM        [ block | block | block | ... | block ]
- *     block    2 MiB                 one word: free | open | owned by a lane
+ *     span     blocks of a region that are in one zone, on one node
+ *     block    2 MiB                 one word: free | open | owned by a lane | gone
  *     row      64 frames             one word: a bit per frame, 1: in use
  *     lane     what a CPU takes from: up to 64 frames of one row
  *
@@ -11,8 +12,9 @@
  * lanes, at most one row each; before a request fails they are taken back.
  *
  * Blocks that are wholly free are kept for large requests: small ones go to blocks
- * already in use, single frames and orders 1 to 8 to different ones. High memory is
- * used first, so that memory that old devices can reach is there when it is needed.
+ * already in use, single frames and orders 1 to 8 to different ones. The memory of the
+ * CPU's own node is used before that of others, and there high memory first; what lies
+ * below 16 MiB comes last on all nodes, so that old devices find it when they need it.
  *
  * No locks and no turning off of interrupts. A lane is entered by an atomic
  * exchange; who finds it taken - an interrupt handler that interrupted its own CPU,
@@ -29,7 +31,7 @@
  *     frame: order is too large
  *
  * At LOAM_CHECK 0 a frame that is freed twice is not caught while it waits in a
- * lane. The order of an allocation is not recorded: a part of a block may be freed,
+ * lane, nor one that was removed. The order of an allocation is not recorded: a part of a block may be freed,
  * page by page, and exactly that part is free then.
  *
  * Costs 34.2 KiB per GiB of RAM, and 64 bytes per lane; zeroed memory means free,
@@ -44,8 +46,6 @@
 extern "C" {
 #endif
 
-#define LOAM_FRAME_REGIONS_MAX 256u /* ranges of RAM, cut at 16 MiB and 4 GiB */
-
 /* Which memory will do: that zone or a lower one. */
 enum loam_zone {
     LOAM_ZONE_ANY,
@@ -54,17 +54,20 @@ enum loam_zone {
 };
 #define LOAM_ZONES 3u
 
+#define LOAM_NODE_NONE UINT32_MAX /* of memory that no node was named for */
+
 struct loam_frame_region;
 struct loam_frame_lane;
+struct loam_frame_table;
 
-/* Read-only outside frame.c. */
+/* Read-only outside frame*.c. */
 struct loam_frame {
-    struct loam_frame_region *region; /* in ascending order */
-    struct loam_frame_region *main;   /* the largest: looked at first */
-    unsigned region_count;
+    struct loam_frame_region *main; /* the largest there was at first: looked at first */
     struct loam_frame_lane *lane;
     unsigned lane_count;
-    unsigned zone_end[LOAM_ZONES]; /* regions of a zone and those below it */
+    LOAM_ATOMIC(uint64_t) drain_count;                  /* lanes that were drained */
+    LOAM_ATOMIC(uint64_t) gone_count;                   /* frames that were removed */
+    LOAM_ATOMIC(const struct loam_frame_table *) table; /* regions and spans */
 };
 
 struct loam_frame_setup {
@@ -78,6 +81,21 @@ struct loam_frame_setup {
     bool is_zeroed; /* the memory holds zeroes: need not be cleared */
 };
 
+/* Memory of a NUMA node: what the firmware calls its proximity domain. */
+struct loam_frame_node {
+    struct loam_phys_range range;
+    uint32_t node; /* any but LOAM_NODE_NONE */
+};
+
+/* RAM that is added to a running allocator. */
+struct loam_frame_addition {
+    struct loam_phys_range range;
+    uint32_t node; /* or LOAM_NODE_NONE */
+    void *memory;  /* as in loam_frame_setup */
+    size_t memory_bytes;
+    bool is_zeroed;
+};
+
 /* What a contiguous request needs. 0 in a field but page_count: its default. */
 struct loam_frame_request {
     uint64_t page_count;     /* > 0 */
@@ -88,7 +106,7 @@ struct loam_frame_request {
 };
 
 struct loam_frame_stats {
-    uint64_t frame_count;  /* all frames of the zone, without lower ones */
+    uint64_t frame_count;  /* all frames of the zone or node; of a zone without lower ones */
     uint64_t free_count;   /* those not in use; those in lanes included */
     uint64_t lane_count;   /* those in lanes */
     uint64_t block_count;  /* wholly free blocks of 2 MiB */
@@ -105,8 +123,7 @@ struct loam_frame_stats {
  *
  * @param setup range, range_count and cpu_count
  *
- * @return bytes; 0: the setup is malformed, or has more than
- *         LOAM_FRAME_REGIONS_MAX regions
+ * @return bytes; 0: the setup is malformed
  */
 LOAM_NODISCARD size_t loam_frame_bytes_needed(const struct loam_frame_setup *setup);
 
@@ -135,6 +152,13 @@ LOAM_NODISCARD enum loam_status loam_frame_init(struct loam_frame *frame,
  */
 LOAM_NODISCARD loam_phys loam_frame_alloc(struct loam_frame *frame, unsigned order,
                                           enum loam_zone zone);
+
+/**
+ * The same from the memory of one node, and no other. @p node LOAM_NODE_NONE: from
+ * memory that no node was named for.
+ */
+LOAM_NODISCARD loam_phys loam_frame_alloc_on(struct loam_frame *frame, unsigned order,
+                                             enum loam_zone zone, uint32_t node);
 
 /** Give a block back, or a naturally aligned part of one. Anything that is not
  * wholly in use panics. */
@@ -182,10 +206,97 @@ void loam_frame_release(struct loam_frame *frame, struct loam_phys_range range);
 /** Take back what waits in lanes, as far as nobody is at work in them. */
 void loam_frame_drain(struct loam_frame *frame);
 
+/*
+ * The shape of memory may change while other CPUs allocate and free: but these
+ * calls, and loam_frame_set_cpu(), by one context at a time. What memory they are
+ * given stays the allocator's for ever, what it replaced too.
+ */
+
+/** Which node a CPU is on; at first LOAM_NODE_NONE. @param cpu < cpu_count of the setup */
+void loam_frame_set_cpu(struct loam_frame *frame, unsigned cpu, uint32_t node);
+
+/** Bytes that loam_frame_set_nodes() needs for so many ranges, now. */
+LOAM_NODISCARD size_t loam_frame_nodes_bytes_needed(const struct loam_frame *frame,
+                                                    size_t node_count);
+
+/**
+ * Name the nodes of memory; it is of none where nothing is said. A block of 2 MiB
+ * that two nodes share counts for the node of its first frame.
+ *
+ * @param frame      allocator
+ * @param node       ascending, disjoint, page-aligned, not empty; not retained
+ * @param node_count ranges
+ * @param memory     64-byte aligned
+ *
+ * @return LOAM_OK; LOAM_INVALID: malformed; LOAM_NO_SPACE: memory_bytes is less
+ *         than loam_frame_nodes_bytes_needed()
+ */
+LOAM_NODISCARD enum loam_status loam_frame_set_nodes(struct loam_frame *frame,
+                                                     const struct loam_frame_node *node,
+                                                     size_t node_count, void *memory,
+                                                     size_t memory_bytes);
+
+/** Bytes that loam_frame_add() needs for this range, now; 0: it is malformed. */
+LOAM_NODISCARD size_t loam_frame_add_bytes_needed(const struct loam_frame *frame,
+                                                  struct loam_phys_range range);
+
+/**
+ * Manage more RAM, all of it free: hot-add.
+ *
+ * @return LOAM_OK; LOAM_INVALID: the range is empty, unaligned or wraps;
+ *         LOAM_OVERLAP: a frame of it is managed already; LOAM_NO_SPACE: memory_bytes
+ *         is less than loam_frame_add_bytes_needed()
+ */
+LOAM_NODISCARD enum loam_status loam_frame_add(struct loam_frame *frame,
+                                               const struct loam_frame_addition *addition);
+
+/**
+ * Stop managing RAM that nobody uses: hot-remove, or pages that have become bad.
+ * Freed or removed a second time it is foreign, or free already. A range that was
+ * removed may be added again; it then needs no memory.
+ *
+ * @param range blocks of 2 MiB, or the rest of a region at its ends
+ *
+ * @return LOAM_OK; LOAM_OVERLAP: a frame is in use; LOAM_NOT_FOUND: one of them is
+ *         not managed; LOAM_INVALID: empty, unaligned, or past 2^64
+ */
+LOAM_NODISCARD enum loam_status loam_frame_remove(struct loam_frame *frame,
+                                                  struct loam_phys_range range);
+
+/**
+ * The lowest range of managed memory with a byte at or above @p from, touching ones
+ * apart. To iterate, go on at the end of the last one.
+ *
+ * @return false: there is none, *out untouched
+ */
+LOAM_NODISCARD bool loam_frame_next_range(const struct loam_frame *frame, loam_phys from,
+                                          struct loam_phys_range *out);
+
 /** @param zone a known zone. Exact when nobody is at work; else never above the
  * truth by more than what changed meanwhile. O(blocks) */
 void loam_frame_measure(const struct loam_frame *frame, enum loam_zone zone,
                         struct loam_frame_stats *out);
+
+/** The same of a node. */
+void loam_frame_measure_node(const struct loam_frame *frame, uint32_t node,
+                             struct loam_frame_stats *out);
+
+/**
+ * Free memory of a zone as the fewest naturally aligned blocks, as /proc/buddyinfo
+ * of Linux shows it. What waits in lanes is not in it. O(frames / 64)
+ *
+ * @param count receives how many blocks of each order
+ */
+void loam_frame_measure_orders(const struct loam_frame *frame, enum loam_zone zone,
+                               uint64_t count[LOAM_ORDER_MAX + 1]);
+
+/** Free frames that wait for a CPU in its own lane. @param cpu < cpu_count of the setup */
+LOAM_NODISCARD uint64_t loam_frame_measure_cpu(const struct loam_frame *frame, unsigned cpu);
+
+/** Free frames of a page-aligned range, those in lanes included; exact when nobody is at
+ * work. O(frames / 64) */
+LOAM_NODISCARD uint64_t loam_frame_free_in(const struct loam_frame *frame,
+                                           struct loam_phys_range range);
 
 /** @return NULL if sound, else the broken rule. Must be quiet. O(frames / 64) */
 LOAM_NODISCARD const char *loam_frame_audit(const struct loam_frame *frame);

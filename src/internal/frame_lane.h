@@ -11,7 +11,7 @@
 #include <loam/port.h>
 
 #include "check.h"
-#include "frame_region.h"
+#include "frame_table.h"
 
 #define FRAME_RULE_FOREIGN "frame: not a frame of this memory"
 #define FRAME_RULE_TWICE   "frame: already free"
@@ -34,6 +34,7 @@ struct loam_frame_lane {
     _Atomic uint64_t frame;           /* first of that row */
     struct frame_owned single, group; /* blocks for single frames, for orders 1 to 8 */
     _Atomic uint32_t holds;           /* 0: mask and blocks are none */
+    _Atomic uint32_t node;            /* of the lane's CPU */
 } __attribute__((aligned(64)));
 
 static inline bool frame_lane_enter(struct loam_frame_lane *lane)
@@ -119,24 +120,13 @@ static inline void frame_lane_empty(struct loam_frame_lane *lane)
 
 /* ---- regions ------------------------------------------------------------- */
 
-/* The region that has a frame, or NULL; by search. */
 __attribute__((noinline)) static const struct loam_frame_region *frame_region_found(
     const struct loam_frame *frame, uint64_t number)
 {
-    unsigned low = 0;
-    unsigned high = frame->region_count;
-
-    while (low < high) { /* the first that begins above */
-        const unsigned middle = (low + high) / 2;
-        if (frame->region[middle].first <= number)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    const struct loam_frame_region *const region = &frame->region[low - (low != 0)];
-    return number - region->first < region->count ? region : NULL;
+    return frame_table_region(frame_table(frame), number);
 }
 
+/* The region that has a frame, or NULL. */
 static inline const struct loam_frame_region *frame_region_of(const struct loam_frame *frame,
                                                               uint64_t number)
 {
@@ -159,7 +149,7 @@ static inline bool frame_are_used(const struct loam_frame *frame,
     const uint32_t word =
         atomic_load_explicit(&region->word[row / FRAME_BLOCK_ROWS], memory_order_relaxed);
     if ((word & FRAME_STATE) != FRAME_OWNED)
-        return true;
+        return (word & FRAME_STATE) != FRAME_GONE;
     return word != (FRAME_OWNED | FRAME_CLOSER << 2) &&
            (frame_lane_waiting(&frame->lane[word >> 2], frame_of_row(region, row)) & bits) == 0;
 }

@@ -103,13 +103,13 @@ static inline void frame_map_show_many(const struct frame_map *map, uint64_t fro
     }
 }
 
-/* Highest shown block below @p end, or FRAME_MAP_NONE. */
-static inline uint64_t frame_map_last(const struct frame_map *map, uint64_t end)
+/* Highest shown block of [from, end), or FRAME_MAP_NONE. */
+static inline uint64_t frame_map_last(const struct frame_map *map, uint64_t from, uint64_t end)
 {
     unsigned level = 0;
 
     for (;;) { /* ends: a level down, or end falls */
-        if (end == 0)
+        if (end << 6 * level <= from)
             return FRAME_MAP_NONE;
         const uint64_t word = (end - 1) / 64;
         const uint64_t shown =
@@ -124,7 +124,7 @@ static inline uint64_t frame_map_last(const struct frame_map *map, uint64_t end)
         }
         const uint64_t found = word * 64 + (63 ^ (unsigned)__builtin_clzll(shown));
         if (level == 0)
-            return found;
+            return found >= from ? found : FRAME_MAP_NONE;
         level--;
         end = (found + 1) * 64;
     }

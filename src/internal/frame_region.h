@@ -3,10 +3,12 @@
  * take more of them. The lock-free core of frame.c; DESIGN: docs/design.md.
  *
  *     free ---- claim ----> owned <---- claim ---- open
- *       ^                     |                      ^
- *       +------ settle -------+------- settle -------+
+ *       ^                     |  |                   ^
+ *       +------ settle -------+--|---- settle -------+
+ *                                +----> gone
  *
- * A block is free (no frame in use), open, or owned. Only its owner takes frames of
+ * A block is free (no frame in use), open, owned, or gone: removed from memory, and
+ * then all its rows read "in use". Only its owner takes frames of
  * a block, so a row can only lose bits under his hands: what he saw free stays
  * free. Everybody may free frames of an open or owned block at any time. Owner is
  * who changed the word from free or open to owned; he settles it in the end: open,
@@ -33,6 +35,7 @@
 #define FRAME_FREE  0u
 #define FRAME_OPEN  1u
 #define FRAME_OWNED 2u /* and the lane's index times 4 */
+#define FRAME_GONE  3u
 #define FRAME_STATE 3u
 
 #define FRAME_CLOSER (UINT32_MAX >> 2) /* instead of a lane: all frames are being freed at once */
@@ -113,14 +116,69 @@ static inline bool frame_next_row(uint64_t *at, uint64_t end, uint64_t *row, uin
     return true;
 }
 
-/* Frames of a row, from @p frame on, that a region has. */
-static inline uint64_t frame_bits_in(const struct loam_frame_region *region, uint64_t frame)
+/* Frames of a row, from @p frame on, that are in [from, end). */
+static inline uint64_t frame_bits_between(uint64_t frame, uint64_t from, uint64_t end)
 {
-    const uint64_t end = region->first + region->count;
-    const uint64_t low = frame > region->first ? frame : region->first;
+    const uint64_t low = frame > from ? frame : from;
     const uint64_t high = frame + FRAME_ROW_FRAMES < end ? frame + FRAME_ROW_FRAMES : end;
 
     return low < high ? frame_bits((unsigned)(low - frame), high - low) : 0;
+}
+
+/* Frames of a row, from @p frame on, that a region has. */
+static inline uint64_t frame_bits_in(const struct loam_frame_region *region, uint64_t frame)
+{
+    return frame_bits_between(frame, region->first, region->first + region->count);
+}
+
+/*
+ * Frames of [from, at) of a region, by index from its base, that are free without a
+ * gap up to @p at: the first of them, or @p at.
+ */
+static inline uint64_t frame_free_from(const struct loam_frame_region *region, uint64_t from,
+                                       uint64_t at)
+{
+    while (at > from) {
+        const unsigned top = (unsigned)((at - 1) % FRAME_ROW_FRAMES);
+        const uint64_t row = frame_row(region, (at - 1) / FRAME_ROW_FRAMES);
+        const uint64_t used = row & UINT64_MAX >> (FRAME_ROW_FRAMES - 1 - top);
+        const uint64_t start = at - 1 - top;
+        if (used != 0) {
+            const uint64_t last = start + (63 ^ (unsigned)__builtin_clzll(used));
+            return last + 1 > from ? last + 1 : from;
+        }
+        at = start;
+    }
+    return from;
+}
+
+/* The same of frames in use. */
+static inline uint64_t frame_used_from(const struct loam_frame_region *region, uint64_t from,
+                                       uint64_t at)
+{
+    while (at > from) {
+        const unsigned top = (unsigned)((at - 1) % FRAME_ROW_FRAMES);
+        const uint64_t row = frame_row(region, (at - 1) / FRAME_ROW_FRAMES);
+        const uint64_t unused = ~row & UINT64_MAX >> (FRAME_ROW_FRAMES - 1 - top);
+        const uint64_t start = at - 1 - top;
+        if (unused != 0) {
+            const uint64_t last = start + (63 ^ (unsigned)__builtin_clzll(unused));
+            return last + 1 > from ? last + 1 : from;
+        }
+        at = start;
+    }
+    return from;
+}
+
+/* Frames of a block that a region has. */
+static inline uint64_t frame_count_in(const struct loam_frame_region *region, uint64_t block)
+{
+    const uint64_t number = region->base + block * FRAME_BLOCK_FRAMES;
+    const uint64_t end = region->first + region->count;
+    const uint64_t low = number > region->first ? number : region->first;
+    const uint64_t high = number + FRAME_BLOCK_FRAMES < end ? number + FRAME_BLOCK_FRAMES : end;
+
+    return high - low;
 }
 
 /* ---- words --------------------------------------------------------------- */
