@@ -246,6 +246,23 @@ size_t loam_frame_add_bytes_needed(const struct loam_frame *frame, struct loam_p
            frame_region_bytes(&region);
 }
 
+/* Append regions [from, end) of another table and their spans. */
+static void frame_table_copy(struct loam_frame_table *table, const struct loam_frame_table *old,
+                             unsigned from, unsigned end)
+{
+    unsigned span = 0;
+
+    for (unsigned i = from; i < end; i++) {
+        struct loam_frame_region *const region = old->region[i];
+        frame_table_add_region(table, region);
+        while (old->span[span].region != region)
+            span++; /* ends: each region has one */
+        for (; span < old->span_count && old->span[span].region == region; span++)
+            frame_table_add_span(table, region, old->span[span].from, old->span[span].end,
+                                 old->span[span].node);
+    }
+}
+
 /* Publish a table that has one region more. */
 static void frame_publish_region(struct loam_frame *frame, struct loam_frame_region *region,
                                  uint32_t node, unsigned char *memory)
@@ -253,22 +270,14 @@ static void frame_publish_region(struct loam_frame *frame, struct loam_frame_reg
     const struct loam_frame_table *const old = frame_table(frame);
     struct loam_frame_table *const table =
         frame_table_init(memory, old->region_count + 1u, old->span_count + 1u + FRAME_ZONE_CUTS);
-    unsigned span = 0;
-    unsigned at = 0;
+    unsigned place = 0;
 
-    for (unsigned i = 0; i <= old->region_count; i++) {
-        struct loam_frame_region *const next = at < old->region_count ? old->region[at] : NULL;
-        if (i == at && (next == NULL || next->first > region->first)) {
-            frame_table_add_region(table, region);
-            frame_table_add_span(table, region, 0, region->block_count, node);
-            continue;
-        }
-        frame_table_add_region(table, next);
-        for (; span < old->span_count && old->span[span].region == next; span++)
-            frame_table_add_span(table, next, old->span[span].from, old->span[span].end,
-                                 old->span[span].node);
-        at++;
-    }
+    while (place < old->region_count && old->region[place]->first < region->first)
+        place++;
+    frame_table_copy(table, old, 0, place);
+    frame_table_add_region(table, region);
+    frame_table_add_span(table, region, 0, region->block_count, node);
+    frame_table_copy(table, old, place, old->region_count);
     atomic_store(&frame->table, table);
 }
 

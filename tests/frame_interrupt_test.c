@@ -342,12 +342,63 @@ static void free_F14_interrupted_by_the_same_free_has_one_winner(void **state)
     }
 }
 
+/* A free of a block that is interrupted by a free of a part of it: one of the two panics. */
+static uint64_t part;
+
+static void free_part_and_count(void)
+{
+    const struct panic_trap outer = panic_trap;
+
+    panic_trap.armed = true;
+    if (setjmp(panic_trap.landing) == 0)
+        give_any(part, 1);
+    else
+        panics++;
+    panic_trap = outer;
+}
+
+static void interrupt_free_by_part(uint64_t nth)
+{
+    const uint64_t count = UINT64_C(1) << order;
+    before = take_any(order, LOAM_ZONE_ANY);
+    part = before + (test_random_below(count) & ~UINT64_C(1));
+    panics = 0;
+    const bool has_run = call_interrupted(free_and_count, nth, free_part_and_count);
+    assert_int_equal(panics, has_run);
+    expect_sound();
+    for (uint64_t page = before; page < before + count; page++)
+        if (loam_frame_free_in(&frame, range_of(page, page + 1)) == 0)
+            give_any(page, 0);
+    assert_int_equal(stats().free_count, WORLD_PAGES);
+}
+
+static void free_F14_interrupted_by_that_of_a_part_has_one_winner(void **state)
+{
+    static const unsigned orders[] = { 3, 7, 9, 10 };
+    (void)state;
+    catch_steps();
+    WORLD(2, { BASE, BASE + WORLD_PAGES });
+    for (size_t i = 0; i < COUNT(orders); i++) {
+        order = orders[i];
+        point_count = 0;
+        interrupt_free_by_part(0);
+        const uint64_t length = steps;
+        for (size_t k = 0; k < point_count; k++) {
+            interrupt_free_by_part(point[k]);
+            interrupt_free_by_part(point[k] + 1);
+        }
+        for (unsigned k = 0; k < 50; k++)
+            interrupt_free_by_part(1 + test_random_below(length));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(call_F16_interrupted_on_its_cpu_works),
         cmocka_unit_test(call_F19_stopped_while_another_cpu_goes_on_works),
         cmocka_unit_test(free_F14_interrupted_by_the_same_free_has_one_winner),
+        cmocka_unit_test(free_F14_interrupted_by_that_of_a_part_has_one_winner),
     };
     return RUN_TESTS(tests);
 }

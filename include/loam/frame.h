@@ -31,8 +31,11 @@
  *     frame: order is too large
  *
  * At LOAM_CHECK 0 a frame that is freed twice is not caught while it waits in a
- * lane, nor one that was removed. The order of an allocation is not recorded: a part of a block may be freed,
- * page by page, and exactly that part is free then.
+ * lane, nor one that was removed. Below LOAM_CHECK 2 a part of a 2 MiB block is not
+ * caught if it is freed by another CPU while the whole is, in a window of some
+ * instructions; at 2 it is, for eight more locked instructions. The order of an
+ * allocation is not recorded: a part of a block may be freed, page by page, and
+ * exactly that part is free then.
  *
  * Costs 34.2 KiB per GiB of RAM, and 64 bytes per lane; zeroed memory means free,
  * so memory that is zeroed already is only written to when it is used.

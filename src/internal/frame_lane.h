@@ -168,6 +168,28 @@ __attribute__((always_inline)) static inline void frame_clear(
         frame_freed(region, row / FRAME_BLOCK_ROWS);
 }
 
+/* The rows of a block that was all in use a moment ago are free from now on. If they say
+ * that a part of it was freed by somebody else in this moment, panic. */
+static inline void frame_rows_exchange(const struct loam_frame_region *region, uint64_t block)
+{
+    _Atomic uint64_t *const rows = &region->row[block * FRAME_BLOCK_ROWS];
+
+    for (unsigned i = 0; i < FRAME_BLOCK_ROWS; i++) {
+        const uint64_t old = atomic_exchange(&rows[i], 0);
+        if (old == FRAME_FULL)
+            continue;
+        atomic_fetch_or(&rows[i], old);
+        for (unsigned k = 0; k < i; k++)
+            atomic_store(&rows[k], FRAME_FULL);
+        frame_settle(region, block);
+        LOAM_REQUIRE(
+            false, FRAME_RULE_TWICE,
+            (frame_of_row(region, block * FRAME_BLOCK_ROWS + i) + (unsigned)__builtin_ctzll(~old)) *
+                LOAM_PAGE_SIZE,
+            FRAME_BLOCK_FRAMES);
+    }
+}
+
 /* Free a whole block, all in use. @return false: it is not */
 static inline bool frame_free_block(const struct loam_frame_region *region, uint64_t block)
 {
@@ -177,7 +199,10 @@ static inline bool frame_free_block(const struct loam_frame_region *region, uint
         frame_settle(region, block);
         return false;
     }
-    frame_rows_set(region, block, 0);
+    if (LOAM_CHECK >= 2)
+        frame_rows_exchange(region, block);
+    else
+        frame_rows_set(region, block, 0);
     atomic_store(&region->word[block], FRAME_FREE);
     frame_show_whole(region, block);
     return true;
