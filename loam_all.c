@@ -24,6 +24,7 @@
 #include "src/memmap.c"
 #include "src/once.c"
 #include "src/paging.c"
+#include "src/pressure.c"
 #include "src/stock.c"
 #include "src/text.c"
 #include "src/types.c"
