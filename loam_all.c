@@ -18,6 +18,7 @@
 #include "src/frame_range.c"
 #include "src/frame_setup.c"
 #include "src/freelist.c"
+#include "src/ledger.c"
 #include "src/loam.c"
 #include "src/lock.c"
 #include "src/locked.c"

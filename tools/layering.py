@@ -14,7 +14,7 @@ import re
 import sys
 
 # Those with a slash between them lie side by side.
-LAYERS = ("config types/port x86 lock once memmap early stock usage frame pressure cpu paging "
+LAYERS = ("config types/port x86 lock once memmap early stock usage ledger frame pressure cpu paging "
           "directmap freelist bump arena block allocator debug locked boot books/loam").split()
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer.split("/")}
 HOST_FOLDERS = ("tests", "fuzz", "tools", "bench")
