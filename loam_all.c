@@ -20,6 +20,7 @@
 #include "src/freelist.c"
 #include "src/ledger.c"
 #include "src/loam.c"
+#include "src/loam_audit.c"
 #include "src/lock.c"
 #include "src/locked.c"
 #include "src/memmap.c"

@@ -75,7 +75,7 @@ static void take_or_give(struct fuzz_input *input, struct held *held)
     if (held->range.size != 0)
         return;
     const uint64_t kind = fuzz_take(input, 1);
-    const struct loam_early_request request = {
+    const struct loam_frame_request request = {
         .page_count = fuzz_take(input, 1),
         .align_bytes = kind % 4 == 0 ? UINT64_C(1) << kind / 4 : 0,
         .limit = kind % 4 == 1 ? (kind / 4) << 22 : 0,

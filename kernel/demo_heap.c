@@ -26,7 +26,7 @@ static struct loam_virt_range page_at(unsigned index)
 static unsigned map_pages(unsigned wanted)
 {
     const struct loam_attr attr = { LOAM_PROT_WRITE, LOAM_CACHE_WB };
-    const struct loam_early_request one = { .page_count = 1 };
+    const struct loam_frame_request one = { .page_count = 1 };
     for (unsigned i = 0; i < wanted; i++) {
         struct loam_phys_range frame;
         if (loam_take(&memory, &one, LOAM_OWNER_KERNEL, &frame) != LOAM_OK)

@@ -23,7 +23,7 @@ static bool run_over(enum loam_allocator_kind kind, void *span)
 
 bool demo_heaps(struct loam_locked *heap)
 {
-    const struct loam_early_request request = { .page_count = SPAN_PAGES };
+    const struct loam_frame_request request = { .page_count = SPAN_PAGES };
     struct loam_phys_range frames;
     bool went_well = true;
     (void)heap;

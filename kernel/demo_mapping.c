@@ -27,7 +27,7 @@ bool demo_mapping(struct loam_locked *heap)
 {
     (void)heap;
     const struct loam_attr attr = { LOAM_PROT_WRITE, LOAM_CACHE_WB };
-    const struct loam_early_request one = { .page_count = 1 };
+    const struct loam_frame_request one = { .page_count = 1 };
     const struct loam_virt_range page =
         loam_virt_range_of(loam_virt_at(loam_page_floor(PLACE)), LOAM_PAGE_SIZE);
     struct loam_phys_range frame;

@@ -19,6 +19,6 @@ bool demo_usage(struct loam_locked *heap)
         if (!loam_interval_end(&interval, &at))
             break;
     }
-    loam_usage_print_table(&memory.usage, &writer);
+    loam_print_usage(&memory, &writer);
     return true;
 }

@@ -93,7 +93,7 @@ static void run(struct cpu *self)
     bool all_good = !options.latecomer || latecomer_invite();
     all_good = smp_start(mp) && all_good;
     all_good = latecomer_dismiss() && all_good;
-    loam_usage_print_table(&memory.usage, &writer);
+    loam_print_usage(&memory, &writer);
     all_good = act() && all_good;
     log_info(all_good ? "all is well" : "something failed");
     power_exit(all_good ? POWER_SUCCESS : POWER_FAILURE);

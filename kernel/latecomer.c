@@ -37,7 +37,7 @@ static uint64_t read_page(void)
 
 bool latecomer_invite(void)
 {
-    const struct loam_early_request one = { .page_count = 1 };
+    const struct loam_frame_request one = { .page_count = 1 };
     for (unsigned i = 0; i < 2; i++) {
         if (loam_take(&memory, &one, LOAM_OWNER_KERNEL, &frames[i]) != LOAM_OK)
             return false;

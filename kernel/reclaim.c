@@ -23,8 +23,13 @@ static unsigned list_ranges(uint64_t *bytes)
     *bytes = 0;
     while (count < RANGES_MAX && loam_usage_next(&memory.usage, at, &interval)) {
         if (interval.owner == LOAM_OWNER_BOOTLOADER) {
-            ranges[count++] = interval.range;
-            *bytes += interval.range.size;
+            struct loam_phys_range range = interval.range;
+            if (range.start.addr == 0) { /* nobody gets frame 0 */
+                range.start.addr += LOAM_PAGE_SIZE;
+                range.size -= LOAM_PAGE_SIZE;
+            }
+            ranges[count++] = range;
+            *bytes += range.size;
         }
         if (!loam_interval_end(&interval, &at))
             break;
@@ -32,38 +37,33 @@ static unsigned list_ranges(uint64_t *bytes)
     return count;
 }
 
-/* Overwrite what of the range is free now: parts may serve as nodes already. */
-static uint64_t fill_usable(struct loam_phys_range range)
+/* Overwrite what of the range is free now, page by page and each taken for as long: parts
+ * may be tables, nodes or somebody's frames already. */
+static uint64_t fill_free(struct loam_phys_range range)
 {
-    struct loam_interval interval;
-    loam_phys at = range.start;
-    const uint64_t end = range.start.addr + range.size;
     uint64_t filled = 0;
-    while (at.addr < end && loam_usage_next(&memory.usage, at, &interval)) {
-        const uint64_t start =
-            interval.range.start.addr > at.addr ? interval.range.start.addr : at.addr;
-        const uint64_t stop = interval.range.start.addr + interval.range.size;
-        const uint64_t last = stop != 0 && stop < end ? stop : end;
-        if (start >= end)
-            break;
-        if (interval.owner == LOAM_OWNER_USABLE) {
-            memset(loam_hhdm_pointer(memory.tables.hhdm, loam_phys_at(start)), FILL_PATTERN,
-                   last - start);
-            filled += last - start;
-        }
-        at.addr = last;
+    for (uint64_t at = 0; at < range.size; at += LOAM_PAGE_SIZE) {
+        const struct loam_phys_range page =
+            loam_phys_range_of(loam_phys_at(range.start.addr + at), LOAM_PAGE_SIZE);
+        if (loam_frame_reserve(&memory.frame, page) != LOAM_OK)
+            continue;
+        memset(loam_hhdm_pointer(memory.tables.hhdm, page.start), FILL_PATTERN, LOAM_PAGE_SIZE);
+        loam_frame_release(&memory.frame, page);
+        filled += LOAM_PAGE_SIZE;
     }
     return filled;
 }
 
 bool reclaim_run(void)
 {
+    const struct loam_writer writer = log_writer();
     uint64_t expected, bytes = 0, filled = 0;
     if (!smp_left_the_bootloader()) {
         log_error("reclaim refused: a CPU still runs on the bootloader's memory");
         return false;
     }
     const unsigned count = list_ranges(&expected);
+    loam_print_usage(&memory, &writer);
     loader_forget();
     const enum loam_status st = loam_reclaim(&memory, &bytes);
     if (st != LOAM_OK) {
@@ -71,7 +71,8 @@ bool reclaim_run(void)
         return false;
     }
     for (unsigned i = 0; i < count; i++)
-        filled += fill_usable(ranges[i]);
+        filled += fill_free(ranges[i]);
     log_info("reclaimed %lu bytes in %u ranges, overwrote %lu", bytes, count, filled);
+    loam_print_usage(&memory, &writer);
     return count == RANGES_MAX || bytes == expected;
 }

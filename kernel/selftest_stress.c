@@ -82,7 +82,7 @@ static void touch_page(struct worker *worker, unsigned cpu, bool deaf)
 
 static void work(void *unused)
 {
-    const struct loam_early_request one = { .page_count = 1 };
+    const struct loam_frame_request one = { .page_count = 1 };
     const unsigned cpu = cpu_self()->index;
     struct worker worker = { .random = UINT64_C(0x9e3779b97f4a7c15) * (cpu + 1) };
     (void)unused;

@@ -90,7 +90,7 @@ const char *selftest_symbols(void)
         return "the file's one function was not found";
 
     const struct loam_attr attr = { LOAM_PROT_WRITE | LOAM_PROT_GLOBAL, LOAM_CACHE_WB };
-    const struct loam_early_request one = { .page_count = 1 };
+    const struct loam_frame_request one = { .page_count = 1 };
     const struct loam_virt_range page =
         loam_virt_range_of(loam_virt_at(LAYOUT_SCRATCH), LOAM_PAGE_SIZE);
     struct loam_phys_range frame;

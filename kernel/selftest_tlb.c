@@ -90,7 +90,7 @@ static struct loam_virt_range range_of(const struct place *place)
 static const char *set_up(const struct place *place, struct loam_phys_range frames[FRAMES])
 {
     const struct loam_attr attr = { place->prot, LOAM_CACHE_WB };
-    const struct loam_early_request request = { .page_count = place->pages };
+    const struct loam_frame_request request = { .page_count = place->pages };
     for (unsigned i = 0; i < FRAMES; i++) {
         if (loam_take(&memory, &request, LOAM_OWNER_KERNEL, &frames[i]) != LOAM_OK)
             return "no frames";

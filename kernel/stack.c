@@ -47,7 +47,7 @@ enum loam_status stack_make(unsigned cpu, struct cpu_stacks *stacks)
     for (unsigned i = 0; i < STACK_PARTS; i++)
         total_bytes += parts[i].bytes;
 
-    const struct loam_early_request request = { .page_count = total_bytes / LOAM_PAGE_SIZE };
+    const struct loam_frame_request request = { .page_count = total_bytes / LOAM_PAGE_SIZE };
     enum loam_status st = loam_take(&memory, &request, LOAM_OWNER_KERNEL, &frames);
     if (st != LOAM_OK)
         return st;

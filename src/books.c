@@ -1,94 +1,166 @@
 /*
  * books.c - see books.h.
  *
- * Every frame of RAM is charged to one owner in mm->usage. Page tables and their
- * spare frames are PAGE_TABLES, usage nodes and theirs METADATA; both stocks are
- * filled from and trimmed to USABLE memory here, under mm->books.
+ * Who may have a frame is decided by mm->frame alone; then it is written down. So
+ * there is nothing to search under mm->books, which is held only where a range is
+ * looked up and changed. Page tables and usage nodes come from two stocks that are
+ * filled with single frames, counted and not recorded: keeping books needs no books.
  */
 #include <loam/loam.h>
 
 #include "internal/check.h"
+#include "internal/inject.h"
+#include "internal/text.h"
 #include "internal/try.h"
 
-/* Where usable memory is taken from, in this order: what only few devices can
- * reach is kept for requests with a limit. */
-static const uint64_t zone_floors[] = {
-    UINT64_C(1) << 32, /* above 4 GiB */
-    UINT64_C(1) << 24, /* above ISA's 16 MiB */
-    UINT64_C(1) << 20, /* above what real mode reaches */
-    0,
-};
+#define BOOKS_BATCH      32u                    /* frames moved at once, on the stack */
+#define BOOKS_NODES      (LOAM_SPARE_NODES / 2) /* enough for any one change */
+#define BOOKS_FOREIGN    "loam: range given back is not its owner's"
+#define BOOKS_UNCOVERED  "loam: frames given back for an owner who has none"
+#define BOOKS_NAME_WIDTH 16u /* "library metadata" */
 
-/* Move one block of usable memory to an owner. */
-static enum loam_status take_locked(struct loam *mm, const struct loam_early_request *request,
-                                    enum loam_owner owner, struct loam_phys_range *out)
-    LOAM_NEEDS(mm->books)
+/* Owners that are the kernel's to name. Those of the library's own memory are not: what
+ * is charged to them is what the layers have. */
+static bool books_serves(enum loam_owner owner)
 {
-    struct loam_usage_request place = {
-        .owner = LOAM_OWNER_USABLE,
-        .size = request->page_count * LOAM_PAGE_SIZE,
-        .align_bytes =
-            request->align_bytes > LOAM_PAGE_SIZE ? request->align_bytes : LOAM_PAGE_SIZE,
-        .limit = request->limit,
-    };
-    loam_phys start = loam_phys_none();
-    for (size_t i = 0; loam_phys_is_none(start) && i < sizeof zone_floors / sizeof zone_floors[0];
-         i++) {
-        place.from = zone_floors[i];
-        start = loam_usage_find(&mm->usage, &place);
-    }
-    if (loam_phys_is_none(start))
-        return LOAM_NO_MEMORY;
-    const struct loam_phys_range range = loam_phys_range_of(start, place.size);
-    LOAM_TRY(loam_usage_overwrite(&mm->usage, range, owner));
-    *out = range;
-    return LOAM_OK;
+    return (unsigned)owner < LOAM_OWNERS && owner != LOAM_OWNER_USABLE &&
+           owner != LOAM_OWNER_PAGE_TABLES && owner != LOAM_OWNER_HEAP &&
+           owner != LOAM_OWNER_METADATA;
 }
 
-/* Keep spare nodes. Best effort: what then fails for want of one says so. */
-static void refill_nodes_locked(struct loam *mm) LOAM_NEEDS(mm->books)
+/* ---- single frames --------------------------------------------------------- */
+
+static size_t books_take_bulk(struct loam *mm, enum loam_zone zone, enum loam_owner owner,
+                              loam_phys *out, size_t count)
 {
-    const struct loam_early_request page = { .page_count = 1 };
-    struct loam_phys_range range;
-    while (loam_stock_level(&mm->nodes) < LOAM_SPARE_NODES / 2 &&
-           take_locked(mm, &page, LOAM_OWNER_METADATA, &range) == LOAM_OK)
-        loam_stock_add(&mm->nodes, range);
+    const size_t taken = loam_frame_alloc_bulk(&mm->frame, zone, out, count);
+
+    if (taken != 0)
+        loam_ledger_add(&mm->ledger, owner, taken);
+    return taken;
 }
 
-/* Add up to @p count frames to the table stock. @return how many */
-static uint64_t refill_tables(struct loam *mm, uint64_t count)
+/* Strike frames off, before they are free. */
+static void books_strike(struct loam *mm, loam_phys frame, enum loam_owner owner, uint64_t count)
 {
-    const struct loam_early_request page = { .page_count = 1 };
-    struct loam_phys_range range;
+    const bool is_covered = loam_ledger_sub(&mm->ledger, owner, count);
+
+    LOAM_REQUIRE(is_covered, BOOKS_UNCOVERED, frame.addr, count);
+}
+
+static void books_require_ready(struct loam *mm, loam_phys frame, enum loam_owner owner)
+{
+    LOAM_REQUIRE(loam_once_is_ready(&mm->once), "loam: frames given back before loam_init()",
+                 frame.addr, 0);
+    LOAM_REQUIRE(books_serves(owner), "loam: frames given back for an owner that is none",
+                 frame.addr, (unsigned)owner);
+}
+
+loam_phys loam_take_frames(struct loam *mm, unsigned order, enum loam_zone zone,
+                           enum loam_owner owner)
+{
+    if (!loam_once_is_ready(&mm->once) || !books_serves(owner))
+        return loam_phys_none();
+    const loam_phys block = loam_frame_alloc(&mm->frame, order, zone);
+    if (!loam_phys_is_none(block))
+        loam_ledger_add(&mm->ledger, owner, UINT64_C(1) << order);
+    return block;
+}
+
+void loam_give_frames(struct loam *mm, loam_phys block, unsigned order, enum loam_owner owner)
+{
+    books_require_ready(mm, block, owner);
+    if (order <= LOAM_ORDER_MAX) /* else the next call names the rule */
+        books_strike(mm, block, owner, UINT64_C(1) << order);
+    loam_frame_free(&mm->frame, block, order);
+}
+
+size_t loam_take_bulk(struct loam *mm, enum loam_zone zone, enum loam_owner owner, loam_phys *out,
+                      size_t count)
+{
+    if (!loam_once_is_ready(&mm->once) || !books_serves(owner))
+        return 0;
+    return books_take_bulk(mm, zone, owner, out, count);
+}
+
+void loam_give_bulk(struct loam *mm, enum loam_owner owner, const loam_phys *frame, size_t count)
+{
+    if (count == 0)
+        return;
+    books_require_ready(mm, frame[0], owner);
+    books_strike(mm, frame[0], owner, count);
+    loam_frame_free_bulk(&mm->frame, frame, count);
+}
+
+/* ---- stocks ---------------------------------------------------------------- */
+
+/* Add up to @p count frames to a stock. @return how many */
+static uint64_t books_refill(struct loam *mm, struct loam_stock *stock, enum loam_owner owner,
+                             uint64_t count)
+{
+    loam_phys frame[BOOKS_BATCH];
     uint64_t added = 0;
-    const loam_irq_state irq = loam_ticketlock_acquire_irq(&mm->books);
-    refill_nodes_locked(mm);
-    while (added < count && take_locked(mm, &page, LOAM_OWNER_PAGE_TABLES, &range) == LOAM_OK) {
-        loam_stock_add(&mm->tables, range);
-        added++;
+
+    while (added < count) {
+        const size_t wanted = count - added < BOOKS_BATCH ? (size_t)(count - added) : BOOKS_BATCH;
+        const size_t taken = books_take_bulk(mm, LOAM_ZONE_ANY, owner, frame, wanted);
+        for (size_t i = 0; i < taken; i++)
+            loam_stock_add(stock, loam_phys_range_of(frame[i], LOAM_PAGE_SIZE));
+        added += taken;
+        if (taken < wanted)
+            break;
     }
-    loam_ticketlock_release_irq(&mm->books, irq);
     return added;
 }
 
-/* Give spare table frames above the usual level back to usable memory. A frame
- * that no node can be had for stays in the stock. */
-static void trim_tables(struct loam *mm)
+/* Give frames of a stock back until a level is reached. Most are counted, but one that
+ * early handed out is recorded: what no node can be had for stays in the stock. */
+static void books_trim(struct loam *mm, struct loam_stock *stock, enum loam_owner owner,
+                       uint64_t level)
 {
-    const loam_irq_state irq = loam_ticketlock_acquire_irq(&mm->books);
-    refill_nodes_locked(mm);
-    while (loam_stock_level(&mm->tables) > LOAM_SPARE_TABLES) {
-        const loam_phys frame = loam_stock_remove(&mm->tables);
+    while (loam_stock_level(stock) > level) {
+        struct loam_interval interval = { .owner = LOAM_OWNER_USABLE };
+        const loam_phys frame = loam_stock_remove(stock);
         if (loam_phys_is_none(frame))
             break;
         const struct loam_phys_range range = loam_phys_range_of(frame, LOAM_PAGE_SIZE);
-        if (loam_usage_overwrite(&mm->usage, range, LOAM_OWNER_USABLE) != LOAM_OK) {
-            loam_stock_add(&mm->tables, range);
+        if (!loam_usage_lookup(&mm->usage, frame, &interval) || interval.owner != owner) {
+            books_strike(mm, frame, owner, 1);
+        } else if (loam_usage_overwrite(&mm->usage, range, LOAM_OWNER_USABLE) != LOAM_OK) {
+            loam_stock_add(stock, range);
             break;
         }
+        loam_frame_free(&mm->frame, frame, 0);
     }
-    loam_ticketlock_release_irq(&mm->books, irq);
 }
+
+/* Have nodes for a change of the usage map. Best effort: what then fails for want of one
+ * says so. @return frames added */
+static uint64_t books_refill_nodes(struct loam *mm)
+{
+    const uint64_t level = loam_stock_level(&mm->nodes);
+
+    if (level >= BOOKS_NODES)
+        return 0;
+    return books_refill(mm, &mm->nodes, LOAM_OWNER_METADATA, BOOKS_NODES - level);
+}
+
+/* Record an owner. On failure the nodes that it was tried with go back, too. */
+static enum loam_status books_record(struct loam *mm, struct loam_phys_range range,
+                                     enum loam_owner owner)
+{
+    const uint64_t added = books_refill_nodes(mm);
+    const enum loam_status st = loam_usage_overwrite(&mm->usage, range, owner);
+    const uint64_t level = loam_stock_level(&mm->nodes);
+
+    if (st != LOAM_OK)
+        books_trim(mm, &mm->nodes, LOAM_OWNER_METADATA, level > added ? level - added : 0);
+    else if (level > 2 * LOAM_SPARE_NODES + mm->memmap.entry_count / 32)
+        books_trim(mm, &mm->nodes, LOAM_OWNER_METADATA, LOAM_SPARE_NODES);
+    return st;
+}
+
+/* ---- page tables ----------------------------------------------------------- */
 
 /* Most tables a range can need, were it mapped in 4 KiB pages. */
 static uint64_t tables_at_most(const struct loam *mm, struct loam_virt_range virt)
@@ -119,8 +191,8 @@ static enum loam_status change_tables(struct loam *mm, enum table_change change,
         else
             st = loam_space_protect(&mm->space, virt, attr);
         if (st != LOAM_NO_MEMORY || more > 2 * (tables_at_most(mm, virt) + LOAM_SPARE_TABLES) ||
-            refill_tables(mm, more) == 0) {
-            trim_tables(mm);
+            books_refill(mm, &mm->tables, LOAM_OWNER_PAGE_TABLES, more) == 0) {
+            books_trim(mm, &mm->tables, LOAM_OWNER_PAGE_TABLES, LOAM_SPARE_TABLES);
             return st;
         }
     }
@@ -143,19 +215,58 @@ enum loam_status loam_protect(struct loam *mm, struct loam_virt_range virt, stru
     return change_tables(mm, CHANGE_PROTECT, virt, loam_phys_none(), attr);
 }
 
-enum loam_status loam_take(struct loam *mm, const struct loam_early_request *request,
+/* ---- ranges ---------------------------------------------------------------- */
+
+/* A block that serves a request, in constant time; none: it is not so simple, or there is
+ * no such block. */
+static loam_phys books_take_block(struct loam *mm, const struct loam_frame_request *request)
+{
+    const uint64_t size = request->page_count * LOAM_PAGE_SIZE;
+    enum loam_zone zone = LOAM_ZONE_ANY;
+
+    if (!loam_is_power_of_two(request->page_count) || size > loam_order_bytes(LOAM_ORDER_2M) ||
+        request->align_bytes > size || request->from != 0)
+        return loam_phys_none();
+    if (request->limit == UINT64_C(1) << 32)
+        zone = LOAM_ZONE_4G;
+    else if (request->limit == UINT64_C(1) << 24)
+        zone = LOAM_ZONE_16M;
+    else if (request->limit != 0)
+        return loam_phys_none();
+    return loam_frame_alloc(&mm->frame, (unsigned)__builtin_ctzll(request->page_count), zone);
+}
+
+static bool books_is_well_formed(const struct loam_frame_request *request)
+{
+    const uint64_t size = request->page_count * LOAM_PAGE_SIZE;
+
+    return request->page_count != 0 && request->page_count <= UINT64_MAX / LOAM_PAGE_SIZE &&
+           (request->align_bytes == 0 || loam_is_power_of_two(request->align_bytes)) &&
+           (request->boundary_bytes == 0 ||
+            (loam_is_power_of_two(request->boundary_bytes) && request->boundary_bytes >= size)) &&
+           (request->limit == 0 || request->from <= request->limit);
+}
+
+enum loam_status loam_take(struct loam *mm, const struct loam_frame_request *request,
                            enum loam_owner owner, struct loam_phys_range *out)
 {
     if (!loam_once_is_ready(&mm->once))
         return LOAM_STATE;
-    if (request->page_count == 0 || request->page_count > UINT64_MAX / LOAM_PAGE_SIZE ||
-        (request->align_bytes != 0 && !loam_is_power_of_two(request->align_bytes)) ||
-        owner == LOAM_OWNER_USABLE || (unsigned)owner >= LOAM_OWNERS)
+    if (!books_is_well_formed(request) || !books_serves(owner))
         return LOAM_INVALID;
+    loam_phys start = books_take_block(mm, request);
+    if (loam_phys_is_none(start))
+        LOAM_TRY(loam_frame_alloc_range(&mm->frame, request, &start));
+    const struct loam_phys_range range =
+        loam_phys_range_of(start, request->page_count * LOAM_PAGE_SIZE);
+
     const loam_irq_state irq = loam_ticketlock_acquire_irq(&mm->books);
-    refill_nodes_locked(mm);
-    const enum loam_status st = take_locked(mm, request, owner, out);
+    const enum loam_status st = books_record(mm, range, owner);
     loam_ticketlock_release_irq(&mm->books, irq);
+    if (st == LOAM_OK)
+        *out = range;
+    else
+        loam_frame_release(&mm->frame, range);
     return st;
 }
 
@@ -174,6 +285,22 @@ static bool is_owned_by(struct loam *mm, struct loam_phys_range range, enum loam
     }
 }
 
+/* Is every frame of the range one that the frame allocator manages? */
+static bool books_is_managed(const struct loam *mm, struct loam_phys_range range)
+{
+    const uint64_t last = range.start.addr + (range.size - 1);
+    struct loam_phys_range managed;
+    for (uint64_t at = range.start.addr;;) {
+        if (!loam_frame_next_range(&mm->frame, loam_phys_at(at), &managed) ||
+            managed.start.addr > at)
+            return false;
+        const uint64_t end = managed.start.addr + (managed.size - 1);
+        if (end >= last)
+            return true;
+        at = end + 1;
+    }
+}
+
 enum loam_status loam_give(struct loam *mm, struct loam_phys_range range, enum loam_owner owner)
 {
     if (!loam_once_is_ready(&mm->once))
@@ -182,28 +309,44 @@ enum loam_status loam_give(struct loam *mm, struct loam_phys_range range, enum l
         !loam_range_fits(range.start.addr, range.size) || (unsigned)owner >= LOAM_OWNERS)
         return LOAM_INVALID;
     const loam_irq_state irq = loam_ticketlock_acquire_irq(&mm->books);
-    LOAM_REQUIRE(owner != LOAM_OWNER_USABLE && is_owned_by(mm, range, owner),
-                 "loam: range given back is not its owner's", range.start.addr, range.size);
-    refill_nodes_locked(mm);
-    const enum loam_status st = loam_usage_overwrite(&mm->usage, range, LOAM_OWNER_USABLE);
+    LOAM_REQUIRE(books_serves(owner) && is_owned_by(mm, range, owner), BOOKS_FOREIGN,
+                 range.start.addr, range.size);
+    const enum loam_status st =
+        books_is_managed(mm, range) ? books_record(mm, range, LOAM_OWNER_USABLE) : LOAM_NOT_FOUND;
     loam_ticketlock_release_irq(&mm->books, irq);
+    if (st == LOAM_OK)
+        loam_frame_release(&mm->frame, range);
     return st;
+}
+
+/* ---- the bootloader's memory ------------------------------------------------- */
+
+/* One interval of it, or frame 0 of one that begins there. @param at where to go on */
+static enum loam_status reclaim_interval_locked(struct loam *mm, struct loam_phys_range range,
+                                                uint64_t *bytes, loam_phys *at)
+    LOAM_NEEDS(mm->books)
+{
+    if (range.start.addr == 0)
+        range.size = LOAM_PAGE_SIZE;
+    const bool is_managed = books_is_managed(mm, range);
+    LOAM_TRY(books_record(mm, range, is_managed ? LOAM_OWNER_USABLE : LOAM_OWNER_RESERVED));
+    if (is_managed) {
+        loam_frame_release(&mm->frame, range);
+        *bytes += range.size;
+    }
+    *at = loam_phys_at(range.start.addr + range.size);
+    return LOAM_OK;
 }
 
 static enum loam_status reclaim_locked(struct loam *mm, uint64_t *bytes) LOAM_NEEDS(mm->books)
 {
     struct loam_interval interval;
-    uint64_t at = 0;
-    while (loam_usage_next(&mm->usage, loam_phys_at(at), &interval)) {
-        const uint64_t last = interval.range.start.addr + (interval.range.size - 1);
-        if (interval.owner == LOAM_OWNER_BOOTLOADER) {
-            refill_nodes_locked(mm);
-            LOAM_TRY(loam_usage_overwrite(&mm->usage, interval.range, LOAM_OWNER_USABLE));
-            *bytes += interval.range.size;
-        }
-        if (last == UINT64_MAX)
+    loam_phys at = loam_phys_at(0);
+    while (loam_usage_next(&mm->usage, at, &interval)) {
+        if (interval.owner == LOAM_OWNER_BOOTLOADER)
+            LOAM_TRY(reclaim_interval_locked(mm, interval.range, bytes, &at));
+        else if (!loam_interval_end(&interval, &at))
             break;
-        at = last + 1;
     }
     mm->reclaimed = true;
     return LOAM_OK;
@@ -218,4 +361,66 @@ enum loam_status loam_reclaim(struct loam *mm, uint64_t *bytes)
     const enum loam_status st = mm->reclaimed ? LOAM_STATE : reclaim_locked(mm, bytes);
     loam_ticketlock_release_irq(&mm->books, irq);
     return st;
+}
+
+/* ---- who has what ------------------------------------------------------------ */
+
+uint64_t loam_owner_bytes(struct loam *mm, enum loam_owner owner)
+{
+    if (!loam_once_is_ready(&mm->once) || (unsigned)owner >= LOAM_OWNERS)
+        return 0;
+    const uint64_t in_ranges = loam_usage_total(&mm->usage, owner);
+    if (owner != LOAM_OWNER_USABLE)
+        return in_ranges + loam_ledger_total(&mm->ledger, owner) * LOAM_PAGE_SIZE;
+    const uint64_t in_frames = loam_ledger_sum(&mm->ledger) * LOAM_PAGE_SIZE;
+    return in_ranges > in_frames ? in_ranges - in_frames : 0; /* others take meanwhile */
+}
+
+/* One line of the table; bytes. */
+struct books_row {
+    uint64_t interval_count, in_ranges, in_frames;
+};
+
+static void books_print_row(const struct loam_writer *writer, const char *name,
+                            const struct books_row *row)
+{
+    const uint64_t sum = row->in_ranges + row->in_frames;
+
+    loam_text_left(writer, name, BOOKS_NAME_WIDTH);
+    loam_text_decimal(writer, row->interval_count, 11);
+    loam_text_decimal(writer, row->in_ranges, 16);
+    loam_text_decimal(writer, row->in_frames, 16);
+    loam_text_decimal(writer, sum, 16);
+    loam_text_string(writer, "  ");
+    loam_text_size(writer, sum, LOAM_TEXT_SIZE_MAX);
+    loam_text_string(writer, "\n");
+}
+
+void loam_print_usage(struct loam *mm, const struct loam_writer *writer)
+{
+    struct books_row row[LOAM_OWNERS];
+    struct books_row sum = { 0, 0, 0 };
+
+    if (!loam_once_is_ready(&mm->once))
+        return;
+    const loam_irq_state irq = loam_ticketlock_acquire_irq(&mm->usage.lock);
+    for (unsigned i = 0; i < LOAM_OWNERS; i++) {
+        row[i].interval_count = mm->usage.owner_count[i];
+        row[i].in_ranges = mm->usage.total_bytes[i];
+        row[i].in_frames = loam_ledger_total(&mm->ledger, (enum loam_owner)i) * LOAM_PAGE_SIZE;
+        sum.in_frames += row[i].in_frames;
+    }
+    loam_ticketlock_release_irq(&mm->usage.lock, irq);
+
+    struct books_row *const usable = &row[LOAM_OWNER_USABLE];
+    usable->in_ranges = usable->in_ranges > sum.in_frames ? usable->in_ranges - sum.in_frames : 0;
+    loam_text_string(writer, "owner             intervals       in ranges       in frames"
+                             "             sum        size\n");
+    for (unsigned i = 0; i < LOAM_OWNERS; i++) {
+        sum.interval_count += row[i].interval_count;
+        sum.in_ranges += row[i].in_ranges;
+        if (row[i].interval_count > 0 || row[i].in_frames > 0)
+            books_print_row(writer, loam_owner_name((enum loam_owner)i), &row[i]);
+    }
+    books_print_row(writer, "sum", &sum);
 }

@@ -8,7 +8,6 @@
 #include <loam/loam.h>
 
 #include "internal/check.h"
-#include "internal/digest.h"
 #include "internal/refuse.h"
 #include "internal/try.h"
 
@@ -87,16 +86,108 @@ static enum loam_status start_memmap(struct loam *mm, const struct loam_boot *bo
     return normalise(mm, boot, raw_count, boot->repairs, refusal);
 }
 
-/* Set heap and node frames aside. The heap gets what it asks for, or the largest
- * block, but never more than half: page tables need frames too. */
+/* What is set aside for the layers that start when early is closed. */
+struct start_plan {
+    struct loam_frame_setup frame;
+    struct loam_phys_range nodes;
+};
+
+/* What the frame allocator manages: the bootloader's memory too, if the direct map
+ * shows it, so that large blocks form across the border once it is reclaimed. */
+static loam_mem_types ram_types(const struct loam_boot *boot)
+{
+    return LOAM_MEM_BIT(LOAM_MEM_USABLE) |
+           (boot->hhdm_types & LOAM_MEM_BIT(LOAM_MEM_BOOT_RECLAIMABLE));
+}
+
+/* A range without frame 0, which nobody ever gets. */
+static struct loam_phys_range above_frame_0(struct loam_phys_range range)
+{
+    const uint64_t cut = range.start.addr < LOAM_PAGE_SIZE ? LOAM_PAGE_SIZE : 0;
+    return loam_phys_range_of(loam_phys_at(range.start.addr + cut), range.size - cut);
+}
+
+/* Next run of entries of these types that touch. @return false: there is none */
+static bool next_ram(const struct loam_memmap *map, loam_mem_types types, size_t *cursor,
+                     struct loam_phys_range *out)
+{
+    struct loam_phys_range run = { { 0 }, 0 };
+    for (; *cursor < map->entry_count; (*cursor)++) {
+        const struct loam_memmap_entry *entry = &map->entry[*cursor];
+        if ((types & LOAM_MEM_BIT(entry->type)) == 0)
+            continue;
+        const struct loam_phys_range range = above_frame_0(entry->range);
+        if (run.size != 0 && range.start.addr != run.start.addr + run.size)
+            break;
+        if (run.size == 0)
+            run.start = range.start;
+        run.size += range.size;
+    }
+    *out = run;
+    return run.size != 0;
+}
+
+static enum loam_status set_aside(struct loam *mm, uint64_t bytes, const char *rule,
+                                  struct loam_phys_range *out, struct loam_refusal *refusal)
+{
+    const struct loam_early_request request = {
+        .page_count = bytes / LOAM_PAGE_SIZE + !loam_is_page_aligned(bytes),
+    };
+    *out = loam_phys_range_of(loam_early_alloc(&mm->early, &request),
+                              request.page_count * LOAM_PAGE_SIZE);
+    if (loam_phys_is_none(out->start))
+        return loam_refuse(refusal, LOAM_NO_MEMORY, rule,
+                           loam_early_largest(&mm->early) * LOAM_PAGE_SIZE, out->size);
+    return LOAM_OK;
+}
+
+/* Room for the ledger and the list of ranges, then, since that list says how much is
+ * needed, for the frame allocator. Both before the heap: that can do with less. */
+static enum loam_status plan_frames(struct loam *mm, const struct loam_boot *boot,
+                                    struct loam_frame_setup *setup, struct loam_refusal *refusal)
+{
+    const uint64_t lines = loam_ledger_bytes_needed(boot->cpu_count);
+    const loam_mem_types types = ram_types(boot);
+    struct loam_phys_range run;
+    size_t count = 0;
+    for (size_t cursor = 0; next_ram(&mm->memmap, types, &cursor, &run);)
+        count++;
+    LOAM_TRY(set_aside(mm, lines + count * sizeof(run),
+                       "loam: too little contiguous memory for the ledger (bytes)",
+                       &mm->ledger_memory, refusal));
+
+    struct loam_phys_range *const range =
+        loam_hhdm_pointer(boot->hhdm, loam_phys_at(mm->ledger_memory.start.addr + lines));
+    size_t cursor = 0;
+    for (size_t i = 0; i < count && next_ram(&mm->memmap, types, &cursor, &run); i++)
+        range[i] = run;
+    __builtin_memset(setup, 0, sizeof(*setup));
+    setup->range = range;
+    setup->range_count = count;
+    setup->cpu_count = boot->cpu_count;
+    setup->memory_bytes = loam_frame_bytes_needed(setup);
+    if (setup->memory_bytes == 0)
+        return loam_refuse(refusal, LOAM_NO_SPACE,
+                           "loam: more ranges of memory than the frame allocator can manage", count,
+                           0);
+    LOAM_TRY(set_aside(mm, setup->memory_bytes,
+                       "loam: too little contiguous memory for the frame metadata (bytes)",
+                       &mm->frame_memory, refusal));
+    setup->memory = loam_hhdm_pointer(boot->hhdm, mm->frame_memory.start);
+    return LOAM_OK;
+}
+
+/* Set memory aside for frames, heap and nodes. The heap gets what it asks for, or the
+ * largest block, but never more than half: page tables need frames too. */
 static enum loam_status start_early(struct loam *mm, const struct loam_boot *boot,
-                                    struct loam_phys_range *nodes, struct loam_refusal *refusal)
+                                    struct start_plan *plan, struct loam_refusal *refusal)
 {
     const enum loam_status st =
         loam_early_init(&mm->early, &mm->memmap, boot->storage.records, boot->storage.records_max);
     if (st != LOAM_OK)
         return loam_refuse(refusal, st, "early: more usable ranges than records",
                            mm->memmap.entry_count, boot->storage.records_max);
+    LOAM_TRY(plan_frames(mm, boot, &plan->frame, refusal));
 
     const uint64_t wanted = boot->heap_bytes != 0 ? boot->heap_bytes : LOAM_HEAP_BYTES_DEFAULT;
     uint64_t pages = wanted / LOAM_PAGE_SIZE + !loam_is_page_aligned(wanted);
@@ -108,21 +199,13 @@ static enum loam_status start_early(struct loam *mm, const struct loam_boot *boo
         return loam_refuse(refusal, LOAM_NO_MEMORY,
                            "loam: too little contiguous memory for a heap (bytes)",
                            pages * LOAM_PAGE_SIZE, HEAP_BYTES_MIN);
-    const struct loam_early_request heap = { .page_count = pages };
-    mm->heap_range =
-        loam_phys_range_of(loam_early_alloc(&mm->early, &heap), pages * LOAM_PAGE_SIZE);
-
+    LOAM_TRY(set_aside(mm, pages * LOAM_PAGE_SIZE,
+                       "loam: too little contiguous memory for a heap (bytes)", &mm->heap_range,
+                       refusal));
     /* An interval per entry, and three for each range that is taken out of one. */
-    const struct loam_early_request node = {
-        .page_count = LOAM_SPARE_NODES + mm->memmap.entry_count / 32,
-    };
-    *nodes =
-        loam_phys_range_of(loam_early_alloc(&mm->early, &node), node.page_count * LOAM_PAGE_SIZE);
-    if (loam_phys_is_none(mm->heap_range.start) || loam_phys_is_none(nodes->start))
-        return loam_refuse(refusal, LOAM_NO_MEMORY,
-                           "loam: too little contiguous memory for the books (pages)",
-                           loam_early_largest(&mm->early), node.page_count);
-    return LOAM_OK;
+    return set_aside(mm, (LOAM_SPARE_NODES + mm->memmap.entry_count / 32) * LOAM_PAGE_SIZE,
+                     "loam: too little contiguous memory for the usage map (bytes)", &plan->nodes,
+                     refusal);
 }
 
 /* Would the next instruction, the next push, fault on the new tables? */
@@ -177,6 +260,8 @@ static enum loam_status fill_usage(struct loam *mm, struct loam_phys_range nodes
     for (size_t cursor = 0; loam_early_taken(&mm->early, &cursor, &taken);)
         LOAM_TRY(loam_usage_overwrite(&mm->usage, taken, LOAM_OWNER_PAGE_TABLES));
     LOAM_TRY(loam_usage_overwrite(&mm->usage, mm->heap_range, LOAM_OWNER_HEAP));
+    LOAM_TRY(loam_usage_overwrite(&mm->usage, mm->ledger_memory, LOAM_OWNER_METADATA));
+    LOAM_TRY(loam_usage_overwrite(&mm->usage, mm->frame_memory, LOAM_OWNER_METADATA));
     return loam_usage_overwrite(&mm->usage, nodes, LOAM_OWNER_METADATA);
 }
 
@@ -192,6 +277,34 @@ static enum loam_status start_usage(struct loam *mm, const struct loam_boot *boo
     if (st != LOAM_OK)
         return loam_refuse(refusal, st, "loam: too few frames for the usage map (pages)",
                            nodes.size / LOAM_PAGE_SIZE, 0);
+    return LOAM_OK;
+}
+
+/* Nobody gets what early handed out, nor, for now, what is the bootloader's. */
+static enum loam_status reserve_frames(struct loam *mm, loam_mem_types types)
+{
+    struct loam_phys_range taken;
+    for (size_t cursor = 0; loam_early_taken(&mm->early, &cursor, &taken);)
+        LOAM_TRY(loam_frame_reserve(&mm->frame, taken));
+    types &= LOAM_MEM_BIT(LOAM_MEM_BOOT_RECLAIMABLE);
+    for (size_t cursor = 0; next_ram(&mm->memmap, types, &cursor, &taken);)
+        LOAM_TRY(loam_frame_reserve(&mm->frame, taken));
+    return LOAM_OK;
+}
+
+static enum loam_status start_frames(struct loam *mm, const struct loam_boot *boot,
+                                     const struct loam_frame_setup *setup,
+                                     struct loam_refusal *refusal)
+{
+    void *const lines = loam_hhdm_pointer(boot->hhdm, mm->ledger_memory.start);
+    enum loam_status st = loam_frame_init(&mm->frame, setup); /* the ranges lie behind the lines */
+    if (st == LOAM_OK)
+        st = loam_ledger_init(&mm->ledger, boot->cpu_count, lines, (size_t)mm->ledger_memory.size);
+    if (st == LOAM_OK)
+        st = reserve_frames(mm, ram_types(boot));
+    if (st != LOAM_OK)
+        return loam_refuse(refusal, st, "loam: the frame allocator cannot start (ranges)",
+                           setup->range_count, 0);
     return LOAM_OK;
 }
 
@@ -235,17 +348,18 @@ static enum loam_status start_heap(struct loam *mm, const struct loam_boot *boot
 static enum loam_status bring_up(struct loam *mm, const struct loam_boot *boot,
                                  struct loam_refusal *refusal)
 {
+    struct start_plan plan;
     uint64_t window_bytes;
-    struct loam_phys_range nodes;
 
     mm->features = loam_cpu_identify();
     mm->reclaimed = false;
     LOAM_TRY(loam_boot_check(boot, &mm->features, &window_bytes, refusal));
     LOAM_TRY(check_heap(boot, refusal));
     LOAM_TRY(start_memmap(mm, boot, window_bytes, refusal));
-    LOAM_TRY(start_early(mm, boot, &nodes, refusal));
+    LOAM_TRY(start_early(mm, boot, &plan, refusal));
     LOAM_TRY(start_space(mm, boot, refusal));
-    LOAM_TRY(start_usage(mm, boot, nodes, refusal));
+    LOAM_TRY(start_usage(mm, boot, plan.nodes, refusal));
+    LOAM_TRY(start_frames(mm, boot, &plan.frame, refusal));
     return start_heap(mm, boot, refusal);
 }
 
@@ -369,52 +483,4 @@ LOAM_NOINLINE void loam_free_sized(struct loam *mm, void *block, size_t size_byt
 size_t loam_malloc_usable(struct loam *mm, const void *block)
 {
     return block != NULL ? loam_locked_usable(&mm->heap, block) : 0;
-}
-
-/* ---- evidence ------------------------------------------------------------ */
-
-const char *loam_audit(struct loam *mm)
-{
-    const char *broken = NULL;
-    if (!loam_once_is_ready(&mm->once))
-        return "loam: not initialised";
-    if ((broken = loam_memmap_audit(&mm->memmap)) != NULL ||
-        (broken = loam_early_audit(&mm->early)) != NULL ||
-        (broken = loam_stock_audit(&mm->tables)) != NULL ||
-        (broken = loam_stock_audit(&mm->nodes)) != NULL ||
-        (broken = loam_usage_audit(&mm->usage)) != NULL ||
-        (broken = loam_space_audit(&mm->space)) != NULL ||
-        (broken = loam_locked_audit(&mm->heap)) != NULL)
-        return broken;
-
-    const uint64_t *charged = mm->usage.total_bytes;
-    if (mm->tables.out_count != mm->space.table_count)
-        return "loam: frames out of the table stock are not the tables in the tree";
-    if (mm->nodes.out_count != mm->usage.node_frame_count)
-        return "loam: frames out of the node stock are not the nodes of the usage map";
-    if (charged[LOAM_OWNER_PAGE_TABLES] !=
-        (mm->space.table_count + mm->tables.frame_count) * LOAM_PAGE_SIZE)
-        return "loam: page tables and their spare frames are not what is charged to them";
-    if (charged[LOAM_OWNER_METADATA] !=
-        (mm->usage.node_frame_count + mm->nodes.frame_count) * LOAM_PAGE_SIZE)
-        return "loam: usage nodes and their spare frames are not what is charged to them";
-    if (charged[LOAM_OWNER_HEAP] != mm->heap_range.size)
-        return "loam: the heap's span is not what is charged to it";
-    return NULL;
-}
-
-uint64_t loam_digest(struct loam *mm)
-{
-    uint64_t digest = LOAM_DIGEST_START;
-    digest = loam_digest_add(digest, loam_once_is_ready(&mm->once));
-    if (!loam_once_is_ready(&mm->once))
-        return digest;
-    digest = loam_digest_add(digest, loam_memmap_digest(&mm->memmap));
-    digest = loam_digest_add(digest, loam_early_digest(&mm->early));
-    digest = loam_digest_add(digest, loam_stock_digest(&mm->tables));
-    digest = loam_digest_add(digest, loam_stock_digest(&mm->nodes));
-    digest = loam_digest_add(digest, loam_usage_digest(&mm->usage));
-    digest = loam_digest_add(digest, loam_space_digest(&mm->space));
-    digest = loam_digest_add(digest, loam_locked_digest(&mm->heap));
-    return loam_digest_add(digest, mm->reclaimed);
 }

@@ -15,7 +15,7 @@ static void take_charges_the_owner_and_give_restores_everything(void **state)
     const uint64_t usable = total(LOAM_OWNER_USABLE);
     const uint64_t before = loam_usage_digest(&mm.usage);
 
-    const struct loam_early_request request = { .page_count = 3, .align_bytes = KIB(64) };
+    const struct loam_frame_request request = { .page_count = 3, .align_bytes = KIB(64) };
     assert_int_equal(loam_take(&mm, &request, LOAM_OWNER_KERNEL, &range), LOAM_OK);
     assert_int_equal(range.size, KIB(12));
     assert_int_equal(range.start.addr % KIB(64), 0);
@@ -44,8 +44,8 @@ static void take_charges_the_owner_and_give_restores_everything(void **state)
 
 static void high_memory_is_taken_first_and_low_memory_kept_for_limits(void **state)
 {
-    const struct loam_early_request any = { .page_count = 1 };
-    const struct loam_early_request low = { .page_count = 1, .limit = MIB(1) };
+    const struct loam_frame_request any = { .page_count = 1 };
+    const struct loam_frame_request low = { .page_count = 1, .limit = MIB(1) };
     struct loam_phys_range range;
     (void)state;
     small_machine(1);
@@ -63,11 +63,11 @@ static void malformed_requests_are_refused(void **state)
     small_machine(1);
     assert_int_equal(loam_init(&mm, &boot, &refusal), LOAM_OK);
     const uint64_t before = loam_digest(&mm);
-    const struct loam_early_request none = { .page_count = 0 };
-    const struct loam_early_request huge = { .page_count = UINT64_MAX / KIB(4) + 1 };
-    const struct loam_early_request more = { .page_count = UINT64_MAX / KIB(4) };
-    const struct loam_early_request odd = { .page_count = 1, .align_bytes = KIB(12) };
-    const struct loam_early_request page = { .page_count = 1 };
+    const struct loam_frame_request none = { .page_count = 0 };
+    const struct loam_frame_request huge = { .page_count = UINT64_MAX / KIB(4) + 1 };
+    const struct loam_frame_request more = { .page_count = UINT64_MAX / KIB(4) };
+    const struct loam_frame_request odd = { .page_count = 1, .align_bytes = KIB(12) };
+    const struct loam_frame_request page = { .page_count = 1 };
     assert_int_equal(loam_take(&mm, &none, LOAM_OWNER_KERNEL, &range), LOAM_INVALID);
     assert_int_equal(loam_take(&mm, &huge, LOAM_OWNER_KERNEL, &range), LOAM_INVALID);
     assert_int_equal(loam_take(&mm, &more, LOAM_OWNER_KERNEL, &range), LOAM_NO_MEMORY);
@@ -89,7 +89,7 @@ static void malformed_requests_are_refused(void **state)
 /* Take page by page until nothing is left, then give all back. */
 static void all_memory_can_be_taken_and_given_back(void **state)
 {
-    const struct loam_early_request page = { .page_count = 1 };
+    const struct loam_frame_request page = { .page_count = 1 };
     static struct loam_phys_range taken[1024];
     size_t count = 0;
     (void)state;
@@ -186,7 +186,7 @@ static void map_that_cannot_have_its_tables_changes_nothing(void **state)
 /* Whichever step fails: nothing has changed but for what succeeded before it. */
 static void take_map_unmap_give_survive_every_failure(void **state)
 {
-    const struct loam_early_request page = { .page_count = 1 };
+    const struct loam_frame_request page = { .page_count = 1 };
     const struct loam_attr attr = { LOAM_PROT_WRITE, LOAM_CACHE_WB };
     const struct loam_virt_range virt = { { GIB(64) }, KIB(4) };
     unsigned failures = 0;

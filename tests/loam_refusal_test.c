@@ -39,26 +39,50 @@ static void loam_M02_no_usable_memory_is_refused(void **state)
 
 static void loam_M03_too_little_memory_is_refused_with_both_numbers(void **state)
 {
-    static const uint64_t sizes[] = { KIB(4), KIB(64), KIB(120) };
+    static const uint64_t sizes[] = { KIB(12), KIB(64), KIB(120) };
     (void)state;
     for (size_t i = 0; i < 3; i++) {
         power_on(1);
         add(MIB(1), sizes[i], LOAM_MEM_USABLE);
         expect_refusal(LOAM_NO_MEMORY, "loam: too little contiguous memory for a heap (bytes)");
-        assert_int_equal(refusal.have, sizes[i] / 2 & ~UINT64_C(0xfff));
+        /* half of what ledger and frame allocator left */
+        assert_int_equal(refusal.have, (sizes[i] - KIB(8)) / 2 & ~UINT64_C(0xfff));
         assert_int_equal(refusal.need, KIB(64));
     }
 }
 
-/* Usable memory in single pages, as much as you like: nothing contiguous. */
+static void loam_M03_one_page_is_too_little_for_the_frame_metadata(void **state)
+{
+    (void)state;
+    power_on(1);
+    add(MIB(1), KIB(4), LOAM_MEM_USABLE);
+    expect_refusal(LOAM_NO_MEMORY,
+                   "loam: too little contiguous memory for the frame metadata (bytes)");
+    assert_int_equal(refusal.have, 0);
+    assert_int_equal(refusal.need, KIB(4));
+}
+
+/* Usable memory in pieces, as many as you like: nothing contiguous. */
 static void loam_M04_no_gap_for_the_heap_names_the_largest(void **state)
+{
+    (void)state;
+    power_on(1);
+    for (unsigned i = 0; i < 20; i++)
+        add(MIB(1) + i * KIB(64), KIB(60), LOAM_MEM_USABLE);
+    expect_refusal(LOAM_NO_MEMORY, "loam: too little contiguous memory for a heap (bytes)");
+    assert_int_equal(refusal.have, KIB(60));
+}
+
+static void loam_M04_no_gap_for_the_frame_metadata_names_the_largest(void **state)
 {
     (void)state;
     power_on(1);
     for (unsigned i = 0; i < 200; i++)
         add(MIB(1) + i * KIB(16), KIB(12), LOAM_MEM_USABLE);
-    expect_refusal(LOAM_NO_MEMORY, "loam: too little contiguous memory for a heap (bytes)");
+    expect_refusal(LOAM_NO_MEMORY,
+                   "loam: too little contiguous memory for the frame metadata (bytes)");
     assert_int_equal(refusal.have, KIB(12));
+    assert_in_range(refusal.need, KIB(16), KIB(512));
 }
 
 /* The heap takes the largest block where 4 MiB in one piece are not to be had. */
@@ -75,7 +99,7 @@ static void heap_is_smaller_where_memory_is_short(void **state)
     power_on(1);
     add(MIB(1), MIB(2), LOAM_MEM_USABLE);
     assert_int_equal(loam_init(&mm, &boot, &refusal), LOAM_OK);
-    assert_int_equal(mm.heap_range.size, MIB(1));
+    assert_int_equal(mm.heap_range.size, MIB(1) - KIB(4)); /* half of what the books left */
 }
 
 static void heap_size_can_be_chosen(void **state)
@@ -149,9 +173,9 @@ static void loam_M18_memory_above_4_gib_only(void **state)
     power_on(1);
     add(GIB(8), MIB(64), LOAM_MEM_USABLE);
     assert_int_equal(loam_init(&mm, &boot, &refusal), LOAM_OK);
-    const struct loam_early_request dma = { .page_count = 1, .limit = GIB(4) };
+    const struct loam_frame_request dma = { .page_count = 1, .limit = GIB(4) };
     assert_int_equal(loam_take(&mm, &dma, LOAM_OWNER_KERNEL, &range), LOAM_NO_MEMORY);
-    const struct loam_early_request any = { .page_count = 1 };
+    const struct loam_frame_request any = { .page_count = 1 };
     assert_int_equal(loam_take(&mm, &any, LOAM_OWNER_KERNEL, &range), LOAM_OK);
     assert_true(range.start.addr >= GIB(8));
 }
@@ -330,7 +354,7 @@ static void loam_D08_one_of_many_inits_succeeds(void **state)
 
 static void loam_D09_calls_before_init_are_refused(void **state)
 {
-    const struct loam_early_request page = { .page_count = 1 };
+    const struct loam_frame_request page = { .page_count = 1 };
     const struct loam_attr attr = { LOAM_PROT_WRITE, LOAM_CACHE_WB };
     const struct loam_virt_range virt = { { 0x1000 }, 0x1000 };
     struct loam_phys_range range = { { 1 }, 2 };
@@ -345,6 +369,14 @@ static void loam_D09_calls_before_init_are_refused(void **state)
     assert_int_equal(loam_protect(&mm, virt, attr), LOAM_STATE);
     assert_int_equal(loam_reclaim(&mm, &bytes), LOAM_STATE);
     assert_int_equal(bytes, 3);
+    loam_phys frame = loam_phys_at(7);
+    assert_true(loam_phys_is_none(loam_take_frames(&mm, 0, LOAM_ZONE_ANY, LOAM_OWNER_KERNEL)));
+    assert_int_equal(loam_take_bulk(&mm, LOAM_ZONE_ANY, LOAM_OWNER_KERNEL, &frame, 1), 0);
+    assert_int_equal(frame.addr, 7);
+    assert_int_equal(loam_owner_bytes(&mm, LOAM_OWNER_USABLE), 0);
+    loam_give_bulk(&mm, LOAM_OWNER_KERNEL, &frame, 0);
+    EXPECT_PANIC("loam: frames given back before loam_init()",
+                 loam_give_frames(&mm, loam_phys_at(KIB(4)), 0, LOAM_OWNER_KERNEL));
     assert_int_equal(loam_enter(&mm), LOAM_STATE);
     assert_null(loam_malloc(&mm, 1));
     assert_null(loam_calloc(&mm, 1, 1));
@@ -389,7 +421,9 @@ int main(void)
         cmocka_unit_test(loam_M01_no_map_is_refused),
         cmocka_unit_test(loam_M02_no_usable_memory_is_refused),
         cmocka_unit_test(loam_M03_too_little_memory_is_refused_with_both_numbers),
+        cmocka_unit_test(loam_M03_one_page_is_too_little_for_the_frame_metadata),
         cmocka_unit_test(loam_M04_no_gap_for_the_heap_names_the_largest),
+        cmocka_unit_test(loam_M04_no_gap_for_the_frame_metadata_names_the_largest),
         cmocka_unit_test(heap_is_smaller_where_memory_is_short),
         cmocka_unit_test(heap_size_can_be_chosen),
         cmocka_unit_test(heap_that_cannot_serve_malloc_is_refused),

@@ -426,7 +426,7 @@ static void audit_notices_books_that_do_not_add_up(void **state)
     const struct loam_phys_range node = { mm.nodes.first, KIB(4) };
     assert_int_equal(loam_usage_overwrite(&mm.usage, node, LOAM_OWNER_KERNEL), LOAM_OK);
     assert_string_equal(loam_audit(&mm),
-                        "loam: usage nodes and their spare frames are not what is charged to them");
+                        "loam: metadata and spare frames for nodes are not what is charged to them");
     assert_int_equal(loam_usage_overwrite(&mm.usage, node, LOAM_OWNER_METADATA), LOAM_OK);
     assert_null(loam_audit(&mm));
 }

@@ -127,9 +127,10 @@ static inline void heap_settle(void)
         loam_debug_flush(&mm.heap.debug);
 }
 
+/* In ranges and singly. */
 static inline uint64_t total(enum loam_owner owner)
 {
-    return loam_usage_total(&mm.usage, owner);
+    return loam_owner_bytes(&mm, owner);
 }
 
 #endif

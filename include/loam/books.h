@@ -1,13 +1,21 @@
 /*
- * books.h - frames change their owner: take, give back, map, reclaim.
+ * books.h - memory changes its owner: take, give back, map, reclaim.
  *
- * The services of struct loam that move physical memory between owners and keep
- * the usage map true. All of them work on any CPU after loam_init() and return
- * LOAM_STATE before it.
+ *     frame    which frames are free           the truth about who may take what
+ *     usage    ranges and their owners         loam_take(), loam_give(): a lock, O(log n)
+ *     ledger   frames of each owner, counted   loam_take_frames(), loam_give_frames(): no lock
+ *
+ * What usage calls USABLE is what frame may hand out: each frame of it is free, or was
+ * taken singly and is counted in the ledger. So the two together are who has what:
+ * loam_owner_bytes(), loam_print_usage(). loam_audit() proves it.
+ *
+ * All of this works on any CPU after loam_init(); before it, it returns LOAM_STATE,
+ * none or 0.
  */
 #ifndef LOAM_BOOKS_H
 #define LOAM_BOOKS_H
 
+#include "frame.h"
 #include "paging.h"
 #include "usage.h"
 
@@ -31,35 +39,98 @@ LOAM_NODISCARD enum loam_status loam_protect(struct loam *mm, struct loam_virt_r
                                              struct loam_attr attr);
 
 /**
- * Take a physically contiguous range of usable memory.
+ * Take a physically contiguous range of usable memory, high memory first.
  *
  * @param mm      subsystem
- * @param request page count, alignment, limit
- * @param owner   who is charged; not LOAM_OWNER_USABLE
+ * @param request page count, alignment, limits; a power of two up to 512 pages, without
+ *                limits or with that of a zone, is found in constant time
+ * @param owner   who is charged; not USABLE, PAGE_TABLES, HEAP or METADATA
  * @param out     the range on LOAM_OK, in the direct map; contents undefined.
  *                The caller's until loam_give()
  *
- * @return LOAM_OK; LOAM_NO_MEMORY; LOAM_INVALID; LOAM_STATE before loam_init()
+ * @return LOAM_OK; LOAM_NO_SPACE: as many frames are free, but not together;
+ *         LOAM_NO_MEMORY: they are not, or there is no node to record them;
+ *         LOAM_INVALID; LOAM_STATE before loam_init()
  *
- * Context: any CPU, not NMI.
+ * Context: any CPU, any interrupt state, not NMI.
  */
-LOAM_NODISCARD enum loam_status loam_take(struct loam *mm, const struct loam_early_request *request,
+LOAM_NODISCARD enum loam_status loam_take(struct loam *mm, const struct loam_frame_request *request,
                                           enum loam_owner owner, struct loam_phys_range *out);
 
 /**
  * Make a range usable again: all of it or, page by page, a part. Panics unless
- * every page of it is charged to @p owner.
+ * every page of it is charged to @p owner, and he is one that loam_take() serves.
  *
- * @return LOAM_OK; LOAM_NO_MEMORY: no node to record a split; LOAM_INVALID: not
- *         page-aligned or empty
+ * @return LOAM_OK; LOAM_NO_MEMORY: no node to record a split; LOAM_NOT_FOUND: it is
+ *         no memory that loam_take() could have given; LOAM_INVALID: not page-aligned
+ *         or empty
  */
 LOAM_NODISCARD enum loam_status loam_give(struct loam *mm, struct loam_phys_range range,
                                           enum loam_owner owner);
 
+/*
+ * Frames that are only counted: as fast as loam_frame_alloc() and _free(), from any
+ * CPU, any interrupt state, also in interrupt handlers, not NMI.
+ *
+ * What is caught: frames that are free already or no memory, at once; frames given
+ * back in the name of somebody who has none, at once if this CPU has not given for
+ * him more than it took before; of somebody who has some, by the audit; frames that
+ * loam_take() recorded, by the audit. None of these calls reads the usage map.
+ */
+
+/**
+ * Take one naturally aligned block of 2^order frames.
+ *
+ * @param mm    subsystem
+ * @param order 0..LOAM_ORDER_MAX
+ * @param zone  highest acceptable memory
+ * @param owner as for loam_take()
+ *
+ * @return first frame, in the direct map; contents undefined; the caller's until
+ *         loam_give_frames(). loam_phys_none(): no such block is free, the owner or
+ *         the order is none to be served, or loam_init() has not been called
+ */
+LOAM_NODISCARD loam_phys loam_take_frames(struct loam *mm, unsigned order, enum loam_zone zone,
+                                          enum loam_owner owner);
+
+/** Give a block back, or a naturally aligned part of one. Panics as
+ * loam_frame_free(), and as said above. */
+void loam_give_frames(struct loam *mm, loam_phys block, unsigned order, enum loam_owner owner);
+
+/**
+ * Take single frames into an array.
+ *
+ * @return how many: fewer than @p count if memory is used up, 0 as for
+ *         loam_take_frames(); the rest of @p out is untouched
+ */
+LOAM_NODISCARD size_t loam_take_bulk(struct loam *mm, enum loam_zone zone, enum loam_owner owner,
+                                     loam_phys *out, size_t count);
+
+/** As loam_give_frames() of each, order 0; the array may have any order. */
+void loam_give_bulk(struct loam *mm, enum loam_owner owner, const loam_phys *frame, size_t count);
+
+/**
+ * What an owner has, in ranges and singly; of LOAM_OWNER_USABLE: what is free. Exact
+ * when nobody takes or gives, else of about now. An unknown owner has 0. O(CPUs)
+ */
+LOAM_NODISCARD uint64_t loam_owner_bytes(struct loam *mm, enum loam_owner owner);
+
+/**
+ * Print a header, one line per owner that has memory, and their sum; bytes:
+ *     owner             intervals       in ranges       in frames             sum        size
+ *     usable                    1        61865984               0        61865984    59.0 MiB
+ *     page tables               2           94208          131072          225280   220.0 KiB
+ *     sum                       3        61960192          131072        62091264    59.2 MiB
+ * The writer is called without a lock.
+ */
+void loam_print_usage(struct loam *mm, const struct loam_writer *writer);
+
 /**
  * Give the bootloader's memory to the kernel. Only when no CPU needs it any
  * more: all run on mm's tables, on stacks and descriptor tables of the kernel's
- * own, parked CPUs included, and responses still needed were copied.
+ * own, parked CPUs included, and responses still needed were copied. What of it
+ * cannot be handed out - frame 0, or all if the direct map does not show it -
+ * becomes RESERVED.
  *
  * @param bytes set to what this call gained, also on LOAM_NO_MEMORY
  *

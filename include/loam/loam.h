@@ -1,7 +1,7 @@
 /*
  * loam.h - the whole subsystem as one object.
  *
- *   boot map -> early frames -> usage map -> page tables -> heap
+ *   boot map -> early frames -> usage map -> frame allocator -> page tables -> heap
  *
  * Fill struct loam_boot with a boot adapter, call loam_init() once, then
  * loam_enter() on every CPU. Every layer stays reachable on its own.
@@ -11,6 +11,8 @@
 
 #include "books.h"
 #include "boot.h"
+#include "frame.h"
+#include "ledger.h"
 #include "locked.h"
 #include "once.h"
 #include "usage.h"
@@ -48,13 +50,17 @@ struct loam {
     struct loam_stock tables; /* frames for page tables */
     struct loam_stock nodes;  /* frames for usage nodes */
     struct loam_usage usage;
+    struct loam_frame frame;   /* all usable memory and the bootloader's, without frame 0 */
+    struct loam_ledger ledger; /* frames of it that are taken, but in no range of usage */
     struct loam_space space;
     struct loam_cpu_features features;
-    struct loam_ticketlock books;      /* held while ranges change their owner */
-    struct loam_locked heap;           /* its lock and its kind: heap.options */
-    struct loam_heap heap_room;        /* what it locks */
-    struct loam_phys_range heap_range; /* smaller than wanted where memory is short */
-    bool reclaimed;                    /* the bootloader's memory was given back */
+    struct loam_ticketlock books;         /* held while ranges change their owner */
+    struct loam_locked heap;              /* its lock and its kind: heap.options */
+    struct loam_heap heap_room;           /* what it locks */
+    struct loam_phys_range heap_range;    /* smaller than wanted where memory is short */
+    struct loam_phys_range frame_memory;  /* what frame keeps its books in */
+    struct loam_phys_range ledger_memory; /* and ledger */
+    bool reclaimed;                       /* the bootloader's memory was given back */
 };
 
 /**

@@ -59,16 +59,21 @@ class Kernel:
         self.owners = self.tables[0] if self.tables else {}
 
     def read_tables(self):
-        tables, counts, sums = [], [], []
+        """Bytes by owner of each usage table; of which in single frames: self.frames."""
+        tables, counts, frames, sums = [], [], [], []
         for block in self.text.split("owner             intervals")[1:]:
-            rows = re.findall(r"^([A-Za-z ]+?) +(\d+) +(\d+) +[\d.]+ (?:[KMGTPE]iB|B)", block,
-                              re.MULTILINE)
+            rows = re.findall(r"^([A-Za-z ]+?) +(\d+) +(\d+) +(\d+) +(\d+) +"
+                              r"[\d.]+ (?:[KMGTPE]iB|B)", block, re.MULTILINE)
             end = next((i for i, row in enumerate(rows) if row[0] == "sum"), None)
             expect(end is not None, "a usage table without a sum")
-            tables.append({owner: int(size) for owner, _, size in rows[:end]})
-            counts.append({owner: int(count) for owner, count, _ in rows[:end]})
-            sums.append((int(rows[end][1]), int(rows[end][2])))
-        self.counts, self.sums = counts, sums
+            for owner, *numbers in rows[:end + 1]:
+                _, in_ranges, in_frames, size = (int(n) for n in numbers)
+                equal(in_ranges + in_frames, size, f"bytes of {owner}")
+            tables.append({row[0]: int(row[4]) for row in rows[:end]})
+            counts.append({row[0]: int(row[1]) for row in rows[:end]})
+            frames.append({row[0]: int(row[3]) for row in rows[:end]})
+            sums.append(tuple(int(rows[end][i]) for i in (1, 3, 4)))
+        self.counts, self.frames, self.sums = counts, frames, sums
         return tables
 
     def all(self, pattern):
@@ -158,9 +163,11 @@ def check_hellos(k, cpus):
 
 def check_books(k):
     """Sums of the usage tables, against the memory map and the intervals."""
-    for table, count, total in zip(k.tables, k.counts, k.sums):
-        equal((sum(count.values()), sum(table.values())), total, "sum of a usage table")
-        equal(total[1], sum(k.map.values()), "bytes in the usage table and in the memory map")
+    for table, count, frames, total in zip(k.tables, k.counts, k.frames, k.sums):
+        equal((sum(count.values()), sum(frames.values()), sum(table.values())), total,
+              "sum of a usage table")
+        equal(total[2], sum(k.map.values()), "bytes in the usage table and in the memory map")
+        equal(frames.get("usable", 0), 0, "single frames of nobody")
     first = k.tables[0]
     for kind, owner in OWNER_OF.items():
         equal(first.get(owner, 0), k.map.get(kind, 0), f"bytes of {owner}")
@@ -169,10 +176,12 @@ def check_books(k):
     equal(first["heap"], heap_of(k)[1], "heap bytes")
     if not k.intervals:
         return
-    last = k.tables[-1]
+    last, frames = k.tables[-1], k.frames[-1]
     for owner in last:
         pieces = [b - a for a, b, o in k.intervals if o == owner]
-        equal((sum(pieces), len(pieces)), (last[owner], k.counts[-1][owner]), f"bytes of {owner}")
+        # Single frames lie in usable intervals.
+        wanted = last[owner] + (sum(frames.values()) if owner == "usable" else -frames[owner])
+        equal((sum(pieces), len(pieces)), (wanted, k.counts[-1][owner]), f"bytes of {owner}")
     for (_, end, owner), (start, _, after) in zip(k.intervals, k.intervals[1:]):
         expect(end < start or (end == start and owner != after), f"intervals at {start:#x}")
     hhdm = k.field(r"HHDM offset: (0x[0-9a-f]+)")

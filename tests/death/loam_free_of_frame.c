@@ -6,7 +6,7 @@ int main(void)
     small_machine(1);
     if (loam_init(&mm, &boot, &refusal) != LOAM_OK)
         return 1;
-    const struct loam_early_request page = { .page_count = 1 };
+    const struct loam_frame_request page = { .page_count = 1 };
     struct loam_phys_range range;
     if (loam_take(&mm, &page, LOAM_OWNER_KERNEL, &range) != LOAM_OK)
         return 1;

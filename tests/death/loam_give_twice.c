@@ -6,7 +6,7 @@ int main(void)
     small_machine(1);
     if (loam_init(&mm, &boot, &refusal) != LOAM_OK)
         return 1;
-    const struct loam_early_request pages = { .page_count = 4 };
+    const struct loam_frame_request pages = { .page_count = 4 };
     struct loam_phys_range range;
     if (loam_take(&mm, &pages, LOAM_OWNER_KERNEL, &range) != LOAM_OK)
         return 1;
