@@ -154,7 +154,13 @@ def _():
     gained, filled = k.fields(r"reclaimed (\d+) bytes in \d+ ranges, overwrote (\d+)")
     equal(gained, k.map["bootloader-reclaimable"], "bytes reclaimed")
     expect(gained - 64 * PAGE <= filled <= gained, f"overwrote {filled} of {gained}")
-    expect("bootloader" not in k.tables[-1], "the bootloader still owns memory")
+    before, after = k.tables[1], k.tables[2]
+    equal(k.sums[2][2], k.sums[1][2], "sums before and after")
+    equal(before["bootloader"], gained, "the bootloader's, before")
+    for table in k.tables[2:]:
+        expect("bootloader" not in table, "the bootloader still owns memory")
+    spent = after["library metadata"] - before["library metadata"]
+    equal(after["usable"], before["usable"] + gained - spent, "usable at once")
     spent = k.tables[-1]["library metadata"] - k.tables[0]["library metadata"]
     equal(k.tables[-1]["usable"], k.tables[0]["usable"] + gained - spent, "usable afterwards")
 
