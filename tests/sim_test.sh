@@ -88,6 +88,9 @@ BEGIN {
         order[names[i]] = i
     order["ACPI_DATA"] = order["ACPI_RECLAIMABLE"]
     n = cuts = entries = 0
+    cut[cuts++] = 4096 # what frames are counted by: frame 0, zones
+    cut[cuts++] = 16777216
+    cut[cuts++] = 4294967296
     limit = 2 ^ 46
     cpus = 4
     revision = 6
@@ -134,6 +137,11 @@ END {
             best = order["RESERVED"]
         if (best)
             bytes[best] += cut[i + 1] - cut[i]
+        if ((best == order["USABLE"] || best == order["BOOTLOADER_RECLAIMABLE"]) && cut[i] > 0)
+            frames[cut[i] < 16777216 ? 0 : cut[i] < 4294967296 ? 1 : 2] += \
+                (cut[i + 1] - cut[i]) / 4096
+        if (best == order["BOOTLOADER_RECLAIMABLE"] && cut[i] > 0)
+            reclaimed += cut[i + 1] - cut[i]
     }
     printf "entries %d", entries
     for (i = 1; i <= count; i++) {
@@ -147,6 +155,7 @@ END {
     for (i = 1; i <= count; i++)
         shown += bytes[order[names[i]]]
     printf " mapped %.0f in pages of %.0f cpus %d\n", shown, shown, cpus
+    printf "frames %d %d %d reclaimed %.0f\n", frames[0], frames[1], frames[2], reclaimed
 }
 AWK
 
@@ -165,19 +174,25 @@ $1 == "direct" && $2 == "map:" { # N bytes (...): N pages of 1 GiB, N of 2 MiB, 
     pages = $(NF - 12) * 2 ^ 30 + $(NF - 7) * 2 ^ 21 + $(NF - 3) * 4096
 }
 $1 == "CPUs" { cpus = $3 }
-/^owner +intervals +bytes/ { table = 1; next }
-table && NF >= 5 {
+/^owner +intervals +in ranges/ { table = 1; next }
+NF == 0 { table = 0 }
+table && NF >= 7 {
     owner = $1
-    for (i = 2; i <= NF - 4; i++)
+    for (i = 2; i <= NF - 6; i++)
         owner = owner "_" $i
     bytes[owner] = $(NF - 2)
 }
+/^  below 16 MiB: / { low = $6 }
+/^  below 4 GiB: / { middle = $6 }
+/^  the rest: / { high = $5 }
+$1 == "reclaimed:" { reclaimed = $2 }
 END {
     bytes["usable"] += bytes["page_tables"] + bytes["heap"] + bytes["library_metadata"]
     printf "entries %d", entries
     for (i = 1; i <= count; i++)
         printf " %s %.0f", names[i], bytes[owners[i]]
     printf " sum %.0f mapped %.0f in pages of %.0f cpus %d\n", bytes["sum"], mapped, pages, cpus
+    printf "frames %d %d %d reclaimed %.0f\n", low, middle, high, reclaimed
 }
 AWK
 
@@ -202,8 +217,13 @@ check_map() {
         not_ok "$name is accepted" "status $status, $(grep refused "$work/out"; head -c 400 "$work/err")"
         return
     fi
-    expect "$name: every owner's bytes, direct map, CPUs" "$(awk -f "$work/reckon.awk" "$1")" \
+    expect "$name: every owner's bytes, direct map, CPUs, frames" "$(awk -f "$work/reckon.awk" "$1")" \
         "$(awk -f "$work/read.awk" "$work/out")"
+    expect "$name: metadata of frames, at most 36 KiB per GiB, 512 bytes per entry and a page" 1 "$(awk '
+        NR == 1 { entries = $(NF - 1) }
+        $1 == "metadata:" { bytes = $2; per_gib = $(NF - 3) }
+        END { print (per_gib > 0 && bytes - 4096 - 512 * entries <= 36 * bytes / per_gib) }' \
+        "$work/out")"
     if grep -q 'pdpe1gb 0' "$1"; then
         expect "$name: no pages of 1 GiB, the CPU has none" 0 "$(giant_pages)"
     fi

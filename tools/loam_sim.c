@@ -4,6 +4,7 @@
  *     file -> raw entries -> repairs -> normalised map      memmap.c, as in a kernel
  *          -> simulated machine -> loam_init(), loam_enter() on every CPU
  *          -> what was taken, what is mapped, who owns what
+ *          -> traffic on all CPUs, the bootloader's memory reclaimed, and traffic again
  *
  * The library is the very code that boots; the machine is that of the tests. What
  * the file does not say (CPUs, page sizes, address width) is assumed: see --help.
@@ -21,6 +22,7 @@
 #include "src/internal/text.h"
 #include "tests/machine.h"
 #include "tests/mapfile.h"
+#include "tools/sim_traffic.h"
 
 /* Exit statuses; of several files the largest. */
 enum { STATUS_OK, STATUS_REFUSED, STATUS_UNREADABLE };
@@ -36,7 +38,8 @@ static const char help[] =
     "usage: loam-sim [--quiet] FILE...\n"
     "\n"
     "Shows what Loam makes of a machine's memory map: repairs, the normalised map, and\n"
-    "after a simulated start the page tables, the heap and the owner of every range.\n"
+    "after a simulated start the page tables, the heap and the owner of every range; then\n"
+    "it lets all CPUs take and give memory, before and after reclaim.\n"
     "\n"
     "FILE holds one entry per line, base and length in hexadecimal and a type,\n"
     "    9fc00 400 RESERVED\n"
@@ -348,17 +351,37 @@ static void print_takeover(const struct patient *patient, const struct coverage 
     printf("\nusage\n");
     loam_usage_print_intervals(&mm.usage, &writer);
     printf("\n");
-    loam_usage_print_table(&mm.usage, &writer);
+    loam_print_usage(&mm, &writer);
 }
 
 static void print_quiet(const struct patient *patient, const struct coverage *direct)
 {
     printf("%s: ok, %zu entries, %" PRIu64 " repairs, ", patient->name, patient->boot.raw_count,
            patient->repair_count);
-    print_size(loam_usage_total(&mm.usage, LOAM_OWNER_USABLE));
+    print_size(loam_owner_bytes(&mm, LOAM_OWNER_USABLE));
     printf(" usable, direct map ");
     print_size(direct->bytes);
     printf(", CPUs %u\n", patient->cpu_count);
+}
+
+static void print_frames(void)
+{
+    static const char *const names[LOAM_ZONES] = { "the rest", "below 4 GiB", "below 16 MiB" };
+    struct loam_frame_stats stats[LOAM_ZONES];
+    uint64_t frames = 0;
+    for (unsigned zone = 0; zone < LOAM_ZONES; zone++) {
+        loam_frame_measure(&mm.frame, (enum loam_zone)zone, &stats[zone]);
+        frames += stats[zone].frame_count;
+    }
+    const uint64_t metadata = mm.frame_memory.size;
+    printf("\nframes\n");
+    printf("  metadata: %" PRIu64 " bytes (", metadata);
+    print_size(metadata);
+    printf("), %.1f KiB per GiB\n",
+           (double)metadata / 1024 / ((double)frames * LOAM_PAGE_SIZE / (1024. * 1024 * 1024)));
+    for (unsigned zone = LOAM_ZONES; zone-- > 0;)
+        printf("  %s: %" PRIu64 " of %" PRIu64 " free, %" PRIu64 " blocks of 2 MiB\n", names[zone],
+               stats[zone].free_count, stats[zone].frame_count, stats[zone].block_count);
 }
 
 /* From the file to the verdict. */
@@ -398,6 +421,13 @@ static int examine(struct patient *patient)
         print_quiet(patient, &direct);
     else
         print_takeover(patient, &direct);
+    if (!patient->quiet)
+        print_frames();
+    const struct sim_traffic traffic = sim_traffic_run(&mm, patient->cpu_count);
+    if (!patient->quiet)
+        printf("  traffic: %" PRIu64 " requests, %" PRIu64 " refused, all given back\n"
+               "  reclaimed: %" PRIu64 " bytes; the books add up\n",
+               traffic.request_count, traffic.refusal_count, traffic.reclaimed_bytes);
     return STATUS_OK;
 }
 

@@ -1,9 +1,9 @@
 # tools.mk - $(BUILD)/loam-sim: what Loam makes of a recorded memory map. A hosted
 # program on the simulated machine of the tests, with the same flags and sanitizers.
-SIM_OBJECTS := $(BUILD)/tools/loam_sim.o \
+SIM_OBJECTS := $(BUILD)/tools/loam_sim.o $(BUILD)/tools/sim_traffic.o \
   $(BUILD)/host/loam_all.o $(BUILD)/host/machine.o $(BUILD)/host/mapfile.o
 
-$(BUILD)/tools/loam_sim.o: tools/loam_sim.c
+$(BUILD)/tools/%.o: tools/%.c
 	$(call say,CC,$@)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(TEST_CFLAGS) $(ASAN) -c $< -o $@
