@@ -1,8 +1,9 @@
 /*
  * loam_fuzz.c - any memory map, image and wishes to loam_init(): refused with a
  * rule and nothing changed, or a subsystem that is sound, can be entered, and
- * stays sound under any sequence of take, give, map, unmap, malloc and free. In
- * the end everything is given back and the books are as they were.
+ * stays sound under any sequence of take, give, map, unmap, malloc and free, of ranges and
+ * single frames, with the bootloader's memory reclaimed at any time. In the end
+ * everything is given back and the books are as they were.
  */
 #include "fuzz.h"
 
@@ -17,8 +18,16 @@ struct held {
     bool is_mapped;
 };
 
+/* Frames that are counted. */
+struct counted {
+    loam_phys block;
+    unsigned order; /* and one; 0: none */
+    enum loam_owner owner;
+};
+
 struct world {
     struct held held[HELD_MAX];
+    struct counted counted[HELD_MAX];
     unsigned char *block[HELD_MAX];
 };
 
@@ -79,6 +88,8 @@ static void take_or_give(struct fuzz_input *input, struct held *held)
         .page_count = fuzz_take(input, 1),
         .align_bytes = kind % 4 == 0 ? UINT64_C(1) << kind / 4 : 0,
         .limit = kind % 4 == 1 ? (kind / 4) << 22 : 0,
+        .boundary_bytes = kind % 4 == 2 ? UINT64_C(4096) << kind / 8 : 0,
+        .from = kind % 4 == 3 ? (kind / 4) << 20 : 0,
     };
     struct loam_phys_range range;
     const uint64_t digest = loam_digest(&mm);
@@ -91,6 +102,32 @@ static void take_or_give(struct fuzz_input *input, struct held *held)
     FUZZ_CHECK(request.align_bytes == 0 || range.start.addr % request.align_bytes == 0);
     memset(loam_hhdm_pointer(boot.hhdm, range.start), 0x5a, (size_t)range.size);
     held->range = range;
+}
+
+static void count_or_give(struct fuzz_input *input, struct counted *counted)
+{
+    const uint64_t digest = loam_digest(&mm);
+    if (counted->order != 0) {
+        loam_give_frames(&mm, counted->block, counted->order - 1, counted->owner);
+        counted->order = 0;
+        return;
+    }
+    const uint64_t kind = fuzz_take(input, 1);
+    const unsigned order = (unsigned)(kind % 32);
+    const enum loam_zone zone = (enum loam_zone)(kind / 32 % 4);
+    counted->owner = (enum loam_owner)(kind / 128 == 0 ? LOAM_OWNER_KERNEL : fuzz_take(input, 1));
+    counted->block = loam_take_frames(&mm, order, zone, counted->owner);
+    if (loam_phys_is_none(counted->block)) {
+        FUZZ_CHECK(loam_digest(&mm) == digest);
+        return;
+    }
+    FUZZ_CHECK(order <= LOAM_ORDER_MAX && counted->block.addr % loam_order_bytes(order) == 0);
+    FUZZ_CHECK(zone != LOAM_ZONE_4G || counted->block.addr + loam_order_bytes(order) <= UINT64_C(1)
+                                                                                            << 32);
+    FUZZ_CHECK(zone != LOAM_ZONE_16M || counted->block.addr + loam_order_bytes(order) <= UINT64_C(1)
+                                                                                             << 24);
+    memset(machine_ram(counted->block.addr), 0x3c, LOAM_PAGE_SIZE);
+    counted->order = order + 1;
 }
 
 static void map_or_unmap(struct held *held, unsigned index)
@@ -126,6 +163,15 @@ static void allocate_or_free(struct fuzz_input *input, unsigned char **block)
         memset(*block, 0xa5, size_bytes);
 }
 
+static void reclaim(void)
+{
+    const uint64_t bootloader = loam_owner_bytes(&mm, LOAM_OWNER_BOOTLOADER);
+    uint64_t bytes;
+    const enum loam_status st = loam_reclaim(&mm, &bytes);
+    FUZZ_CHECK(st == LOAM_OK || st == LOAM_STATE || st == LOAM_NO_MEMORY);
+    FUZZ_CHECK(bytes <= bootloader && (st != LOAM_OK || bytes + LOAM_PAGE_SIZE >= bootloader));
+}
+
 static void use(struct fuzz_input *input, struct world *world)
 {
     while (input->left > 0) {
@@ -135,8 +181,12 @@ static void use(struct fuzz_input *input, struct world *world)
             allocate_or_free(input, &world->block[index]);
         else if (what % 4 == 1)
             map_or_unmap(&world->held[index], index);
-        else
+        else if (what % 4 == 2)
             take_or_give(input, &world->held[index]);
+        else if (what != UINT8_MAX)
+            count_or_give(input, &world->counted[index]);
+        else
+            reclaim();
         fuzz_check_sound(loam_audit(&mm));
     }
 }
@@ -148,6 +198,8 @@ static void give_all_back(struct fuzz_input *input, struct world *world)
             map_or_unmap(&world->held[i], i);
         if (world->held[i].range.size != 0)
             take_or_give(input, &world->held[i]);
+        if (world->counted[i].order != 0)
+            count_or_give(input, &world->counted[i]);
         if (world->block[i] != NULL)
             allocate_or_free(input, &world->block[i]);
     }
@@ -167,17 +219,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     fuzz_check_sound(loam_audit(&mm));
     FUZZ_CHECK(loam_enter(&mm) == LOAM_OK);
-    const uint64_t usable = loam_usage_total(&mm.usage, LOAM_OWNER_USABLE);
+    const uint64_t usable = loam_owner_bytes(&mm, LOAM_OWNER_USABLE);
     use(&input, &world);
     give_all_back(&input, &world);
     fuzz_check_sound(loam_audit(&mm));
-    FUZZ_CHECK(loam_usage_total(&mm.usage, LOAM_OWNER_KERNEL) == 0);
+    FUZZ_CHECK(loam_owner_bytes(&mm, LOAM_OWNER_KERNEL) == 0);
     struct loam_locked_stats heap;
     if (mm.heap.options.debug)
         loam_debug_flush(&mm.heap.debug);
     loam_locked_measure(&mm.heap, &heap);
     FUZZ_CHECK(heap.heap.used_count == 0 && heap.heap.used_bytes == 0);
     /* Spare frames may have been added to the stocks, which also keep some. */
-    FUZZ_CHECK(loam_usage_total(&mm.usage, LOAM_OWNER_USABLE) + (UINT64_C(1) << 20) >= usable);
+    FUZZ_CHECK(loam_owner_bytes(&mm, LOAM_OWNER_USABLE) + (UINT64_C(1) << 20) >= usable);
     return 0;
 }

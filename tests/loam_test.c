@@ -426,7 +426,8 @@ static void audit_notices_books_that_do_not_add_up(void **state)
     const struct loam_phys_range node = { mm.nodes.first, KIB(4) };
     assert_int_equal(loam_usage_overwrite(&mm.usage, node, LOAM_OWNER_KERNEL), LOAM_OK);
     assert_string_equal(loam_audit(&mm),
-                        "loam: metadata and spare frames for nodes are not what is charged to them");
+                        "loam: metadata and spare frames for nodes are not what is charged to "
+                        "them");
     assert_int_equal(loam_usage_overwrite(&mm.usage, node, LOAM_OWNER_METADATA), LOAM_OK);
     assert_null(loam_audit(&mm));
 }
@@ -446,6 +447,8 @@ static void audit_and_digest_reach_every_layer(void **state)
         { &mm.tables.frame_count, "stock: " },
         { &mm.nodes.frame_count, "stock: " },
         { &mm.usage.total_bytes[LOAM_OWNER_HEAP], "usage: " },
+        { (uint64_t *)machine_ram(mm.ledger_memory.start.addr) + 2 * LOAM_OWNER_BAD + 1,
+          "ledger: " },
         { &mm.space.table_count, "paging: " },
         { &mm.heap_room.over.arena.used_bytes, "arena: " },
     };
@@ -462,6 +465,32 @@ static void audit_and_digest_reach_every_layer(void **state)
     }
     mm.reclaimed = true;
     assert_int_not_equal(loam_digest(&mm), before);
+}
+
+static void audit_and_digest_reach_the_frame_allocator(void **state)
+{
+    (void)state;
+    small_machine(1);
+    assert_int_equal(loam_init(&mm, &boot, &refusal), LOAM_OK);
+    const uint64_t before = loam_digest(&mm);
+    const loam_phys frame = loam_frame_alloc(&mm.frame, 0, LOAM_ZONE_ANY);
+    assert_int_not_equal(loam_digest(&mm), before);
+    assert_string_equal(loam_audit(&mm),
+                        "loam: usable memory is not what is free and what the ledger counts");
+    const unsigned lanes = mm.frame.lane_count;
+    mm.frame.lane_count = 0; /* a block belongs to a lane that is not there */
+    const char *broken = loam_audit(&mm);
+    assert_non_null(broken);
+    assert_memory_equal(broken, "frame: ", strlen("frame: "));
+    mm.frame.lane_count = lanes;
+    loam_frame_free(&mm.frame, frame, 0);
+    loam_ledger_add(&mm.ledger, LOAM_OWNER_KERNEL, 1);
+    assert_int_not_equal(loam_digest(&mm), before);
+    assert_string_equal(loam_audit(&mm),
+                        "loam: usable memory is not what is free and what the ledger counts");
+    assert_true(loam_ledger_sub(&mm.ledger, LOAM_OWNER_KERNEL, 1));
+    assert_int_equal(loam_digest(&mm), before);
+    assert_null(loam_audit(&mm));
 }
 
 int main(void)
@@ -482,6 +511,7 @@ int main(void)
         cmocka_unit_test(debug_names_the_caller_of_malloc),
         cmocka_unit_test(heap_init_makes_every_kind_over_any_span),
         cmocka_unit_test(audit_and_digest_reach_every_layer),
+        cmocka_unit_test(audit_and_digest_reach_the_frame_allocator),
         cmocka_unit_test(audit_notices_books_that_do_not_add_up),
     };
     return RUN_TESTS(tests);
