@@ -10,6 +10,7 @@
 #include "loader.h"
 #include "log.h"
 #include "memory.h"
+#include "numa.h"
 #include "options.h"
 #include "power.h"
 #include "provoke.h"
@@ -89,6 +90,7 @@ static void run(struct cpu *self)
         mp = NULL;
     }
     smp_count(mp, options.cpu_count);
+    numa_load();
     x86_interrupts_on();
     bool all_good = !options.latecomer || latecomer_invite();
     all_good = smp_start(mp) && all_good;

@@ -3,6 +3,7 @@
  *
  *   0xffffffff80000000  image            kernel.ld
  *   0xffffffffc0000000  local APIC       uncached
+ *   0xffffffffc8000000  firmware tables  while they are read: firmware.c
  *   0xffffffffd0000000  stacks           one slot per CPU, with guards
  *   0xffffffffe0000000  scratch          self-tests map and unmap here
  *
@@ -14,9 +15,10 @@
 
 #include <stdint.h>
 
-#define LAYOUT_APIC    UINT64_C(0xffffffffc0000000)
-#define LAYOUT_STACKS  UINT64_C(0xffffffffd0000000)
-#define LAYOUT_SCRATCH UINT64_C(0xffffffffe0000000)
+#define LAYOUT_APIC     UINT64_C(0xffffffffc0000000)
+#define LAYOUT_FIRMWARE UINT64_C(0xffffffffc8000000)
+#define LAYOUT_STACKS   UINT64_C(0xffffffffd0000000)
+#define LAYOUT_SCRATCH  UINT64_C(0xffffffffe0000000)
 
 /* The parts of the image, from kernel.ld. */
 extern const char kernel_text_start[], kernel_text_end[];

@@ -20,6 +20,16 @@ static void copy_framebuffers(void)
     }
 }
 
+/* The address is physical at base revision 3, else in the direct map. */
+static loam_phys rsdp_of(uint64_t revision)
+{
+    const struct loam_limine_rsdp_response *rsdp = loader_limine.rsdp.response;
+    const struct loam_limine_hhdm_response *hhdm = loader_limine.hhdm.response;
+    if (rsdp == NULL || hhdm == NULL)
+        return loam_phys_none();
+    return loam_phys_at(revision == 3 ? rsdp->address : rsdp->address - hhdm->offset);
+}
+
 void loader_copy(void)
 {
     const struct loam_limine_bootloader_info_response *info =
@@ -34,6 +44,7 @@ void loader_copy(void)
     text_copy(loader.cmdline, cmdline != NULL ? cmdline->cmdline : NULL, sizeof loader.cmdline);
     loader.module_count = modules != NULL ? (unsigned)modules->module_count : 0;
     copy_framebuffers();
+    loader.rsdp = rsdp_of(loader.revision);
 }
 
 void loader_forget(void)

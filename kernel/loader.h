@@ -17,6 +17,7 @@ struct loader {
     unsigned module_count;
     struct loam_virt_range framebuffer[LOADER_FRAMEBUFFERS_MAX]; /* in the direct map */
     unsigned framebuffer_count;
+    loam_phys rsdp; /* ACPI's root pointer; none: not known */
 };
 
 extern struct loam_limine loader_limine; /* responses: until loader_forget() */

@@ -9,6 +9,7 @@
 #include "instructions.h"
 #include "log.h"
 #include "memory.h"
+#include "numa.h"
 #include "options.h"
 #include "provoke.h"
 #include "reclaim.h"
@@ -70,6 +71,12 @@ static void show_cpus(const char *argument)
     }
 }
 
+static void show_numa(const char *argument)
+{
+    (void)argument;
+    numa_report();
+}
+
 static void run_demo(const char *argument)
 {
     if (*argument == '\0')
@@ -121,6 +128,7 @@ static const struct command {
     { "heap", "which heap is in use, and how much of it", show_heap },
     { "map", "the page tables, run by run", show_map },
     { "cpus", "the machine's CPUs", show_cpus },
+    { "numa", "the nodes: how much memory, which CPUs", show_numa },
     { "demo", "[NAME] one demo, or their names", run_demo },
     { "demos", "all demos", run_demos },
     { "selftest", "the self-test", run_selftest },
