@@ -18,7 +18,8 @@ import sys
 import tempfile
 import threading
 
-import kernel_refusals  # noqa: F401 - more cases
+import kernel_numa  # noqa: F401 - more cases
+import kernel_refusals  # noqa: F401
 import shim_machine as lab
 from kernel_machine import (
     CASES, DEMOS, HEAPS, MIB, NO_LA57, PAGE, SELFTESTS, Kernel, boot, case, check_all, check_books,
@@ -341,11 +342,12 @@ def interactive(lines, cpus=2, cmdline="shell"):
 
 @case("shell", quick=True)
 def _():
-    status, text = interactive(["", "help", "cpus", "map", "heap", "demos", "demo box", "demo",
+    status, text = interactive(["", "help", "cpus", "numa", "map", "heap", "demos", "demo box", "demo",
                                 "selftest", "reclaim", "usage", "reclaim", "x\bnonsense",
                                 "poweroff"])
     equal(status, 33, f"status; {text[-200:]}")
     for words in ("the page tables, run by run", "CPU 1: local APIC id 1, ready",
+                  "INFO  numa: no nodes",
                   "after all demos: audit sound", "demo box ok", "a text that grows by appending",
                   "selftest stress ok", "INFO  reclaimed ", "INFO  audit: sound",
                   "INFO  heap: arena, ", " allocations, ", "reclaim refused: ",
