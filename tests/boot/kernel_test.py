@@ -342,8 +342,8 @@ def interactive(lines, cpus=2, cmdline="shell"):
 
 @case("shell", quick=True)
 def _():
-    status, text = interactive(["", "help", "cpus", "numa", "map", "heap", "demos", "demo box", "demo",
-                                "selftest", "reclaim", "usage", "reclaim", "x\bnonsense",
+    status, text = interactive(["", "help", "cpus", "numa", "map", "heap", "demos", "demo box",
+                                "demo", "selftest", "reclaim", "usage", "reclaim", "x\bnonsense",
                                 "poweroff"])
     equal(status, 33, f"status; {text[-200:]}")
     for words in ("the page tables, run by run", "CPU 1: local APIC id 1, ready",
