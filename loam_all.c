@@ -31,3 +31,4 @@
 #include "src/text.c"
 #include "src/types.c"
 #include "src/usage.c"
+#include "src/zero.c"
