@@ -27,6 +27,8 @@
 #include "src/once.c"
 #include "src/paging.c"
 #include "src/pressure.c"
+#include "src/record.c"
+#include "src/record_setup.c"
 #include "src/stock.c"
 #include "src/text.c"
 #include "src/types.c"

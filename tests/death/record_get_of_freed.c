@@ -1,0 +1,13 @@
+/* dies: record: not allocated */
+#include "record.h"
+
+int main(void)
+{
+    struct loam_record record;
+    if (!records(&record, false))
+        return 1;
+    const loam_phys block = loam_record_alloc(&record, 3, LOAM_ZONE_ANY);
+    (void)loam_record_put(&record, block, 3);
+    loam_record_get(&record, block);
+    return 0;
+}

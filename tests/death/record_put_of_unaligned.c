@@ -1,0 +1,12 @@
+/* dies: record: not a frame of this memory */
+#include "record.h"
+
+int main(void)
+{
+    struct loam_record record;
+    if (!records(&record, false))
+        return 1;
+    const loam_phys block = loam_record_alloc(&record, 3, LOAM_ZONE_ANY);
+    (void)loam_record_put(&record, loam_phys_at(block.addr + 8), 3);
+    return 0;
+}
