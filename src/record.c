@@ -174,8 +174,9 @@ __attribute__((noreturn, noinline, cold)) static void record_refuse(
     uint64_t first = 0;
     const uint32_t word = record_around(record_part_of(record, number), number, &first);
 
-    loam_check_fail(word == RECORD_NONE ? RECORD_UNKNOWN : RECORD_INSIDE, __FILE__, __LINE__,
-                    block.addr, first * LOAM_PAGE_SIZE);
+    if (word == RECORD_NONE || first == number) /* or it was split or allocated meanwhile */
+        loam_check_fail(RECORD_UNKNOWN, __FILE__, __LINE__, block.addr, 0);
+    loam_check_fail(RECORD_INSIDE, __FILE__, __LINE__, block.addr, first * LOAM_PAGE_SIZE);
 }
 
 /* Panic unless a word is that of a block. */

@@ -155,6 +155,7 @@ static void audit_sees_damaged_words(void **state)
         { BASE, 13u << RECORD_TAG_SHIFT | 1, "record: a block is not aligned" },
         { BASE + 8, 1u << RECORD_TAG_SHIFT | 1, "record: a frame of a block is free" },
         { BASE, 5u << RECORD_TAG_SHIFT | 1, "record: a frame of a block is free" },
+        { BASE + 12, 4u << RECORD_TAG_SHIFT | 1, "record: a block is not aligned" },
         { END - 1, 1u << RECORD_TAG_SHIFT | 1, "record: a frame of a block is free" },
         { END - BLOCK, 10u << RECORD_TAG_SHIFT | 7, "record: a frame of a block is free" },
     };
@@ -170,6 +171,23 @@ static void audit_sees_damaged_words(void **state)
         set_word(damage[i].page, before);
         expect_records_sound();
     }
+}
+
+/* The last of several ranges is looked at too; so is what was filled with poison. */
+static void audit_sees_all_ranges(void **state)
+{
+    (void)state;
+    RECORDS(true, 1, { BASE, BASE + 4 }, { BASE + 5, BASE + 8 });
+    assert_int_equal(loam_record_bytes_needed(&frame), 64 + 2 * 64);
+    const uint64_t page = share(0);
+    assert_true(page >= BASE + 5);
+    assert_true(put(page, 0));
+    *(char *)machine_ram(BYTES(page) + 9) = 1;
+    expect_broken("record: written to after it was freed");
+    assert_int_equal(reserve(page, page + 1), LOAM_OK); /* that is its owner's matter */
+    expect_records_sound();
+    atomic_store(&record.part[1].word[page - (BASE + 5)], 5);
+    expect_broken("record: a word is damaged");
 }
 
 /* Digests tell orders, counts and places apart. */
@@ -188,9 +206,10 @@ static void digest_is_of_all_that_can_be_seen(void **state)
     const uint64_t split = loam_record_digest(&record);
     assert_true(put(page, 0));
     const uint64_t right = loam_record_digest(&record);
+    loam_record_adopt(&record, at_page(take(1)), 0);
     assert_true(put(page + 1, 0));
-    assert_int_equal(loam_record_digest(&record), empty);
-    const uint64_t seen[] = { empty, one, two, split, right };
+    const uint64_t elsewhere = loam_record_digest(&record);
+    const uint64_t seen[] = { empty, one, two, split, right, elsewhere };
     for (size_t i = 0; i < COUNT(seen); i++)
         for (size_t j = 0; j < i; j++)
             assert_int_not_equal(seen[i], seen[j]);
@@ -198,7 +217,8 @@ static void digest_is_of_all_that_can_be_seen(void **state)
 
 /* ---- memory that is added -------------------------------------------------- */
 
-#define MORE (BASE + 6 * BLOCK) /* page where memory is added */
+#define MORE  (BASE + 6 * BLOCK) /* page where memory is added */
+#define LATER (BASE + 9 * BLOCK)
 
 static struct loam_record_addition addition;
 
@@ -229,14 +249,14 @@ static void add_F31_F32_refuses_what_is_wrong(void **state)
         { { BYTES(MORE) }, UINT64_MAX - 4095 },
     };
     const struct pages taken[] = {
-        { BASE, END },          { BASE - 1, BASE + 1 }, { END - 1, END + 1 },
-        { BASE - 1, END + 1 },  { BASE + 5, BASE + 6 }, { MORE, MORE + 8 },
-        { MORE - 1, MORE + 1 }, { MORE + 7, MORE + 9 }, { END, MORE + 1 },
-        { MORE + 3, MORE + 4 },
+        { BASE, END },          { BASE - 1, BASE + 1 },   { END - 1, END + 1 },
+        { BASE - 1, END + 1 },  { BASE + 5, BASE + 6 },   { MORE, MORE + 8 },
+        { MORE - 1, MORE + 1 }, { MORE + 7, MORE + 9 },   { END, MORE + 1 },
+        { MORE + 3, MORE + 4 }, { LATER + 1, LATER + 2 },
     };
 
     (void)state;
-    RECORDS(false, 1, SMALL);
+    RECORDS(false, 1, SMALL, { LATER, LATER + 2 });
     describe(MORE, MORE + 8);
     assert_int_equal(add(), LOAM_OK);
     for (size_t i = 0; i < COUNT(malformed); i++) {
@@ -307,6 +327,7 @@ int main(void)
         cmocka_unit_test(init_with_poison_wants_a_genuine_direct_map),
         cmocka_unit_test(init_leaves_zeroed_memory_alone),
         cmocka_unit_test(audit_sees_damaged_words),
+        cmocka_unit_test(audit_sees_all_ranges),
         cmocka_unit_test(digest_is_of_all_that_can_be_seen),
         cmocka_unit_test(add_F31_F32_refuses_what_is_wrong),
         cmocka_unit_test(record_serves_what_was_added),

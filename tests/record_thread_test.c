@@ -4,6 +4,7 @@
 #include "record_world.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 
 #define THREADS 4u
@@ -158,6 +159,35 @@ static void split_against_put_is_won_by_one(void **state)
     expect_all_free();
 }
 
+/* One block; each CPU takes references and gives them up, and none is lost. */
+static void *get_and_put(void *cpu)
+{
+    (void)start_thread(cpu);
+    pthread_barrier_wait(&barrier);
+    for (unsigned i = 0; i < 20 * ROUNDS; i++) {
+        loam_record_get(&record, at_page(contended));
+        if (i % 2 != 0)
+            wrong += loam_record_put(&record, at_page(contended), 4);
+    }
+    return NULL;
+}
+
+static void references_of_one_block_are_counted(void **state)
+{
+    const unsigned left = THREADS * 10 * ROUNDS;
+
+    (void)state;
+    RECORDS(false, THREADS, { BASE, BASE + BLOCK });
+    contended = share(4);
+    run_threads(get_and_put);
+    assert_int_equal(wrong, 0);
+    assert_int_equal(loam_record_count(&record, at_page(contended)), left + 1);
+    for (unsigned i = 0; i < left; i++)
+        assert_false(loam_record_put(&record, at_page(contended), 4));
+    assert_true(put(contended, 4));
+    expect_all_free();
+}
+
 /* ---- traffic ------------------------------------------------------------- */
 
 /* Blocks that somebody has one reference to: page * 32 + order; 0: none. */
@@ -241,6 +271,51 @@ static void references_cross_cpus(void **state)
     }
 }
 
+/* ---- nothing else orders what they do ------------------------------------ */
+
+/* Blocks on their way to who frees them: page; 0: none. */
+static _Atomic uint64_t passed;
+
+/* CPU 0 allocates rows of a block that stays its own, CPU 1 frees them. On its way back
+ * a row meets CPU 0 only at the block's bits, which it just reads, and at its record. */
+static void *allocate_or_free(void *cpu)
+{
+    (void)start_thread(cpu);
+    for (unsigned i = 0; i < ROUNDS && (uintptr_t)cpu < 2; i++) {
+        uint64_t page = 0;
+        if (cpu == NULL) {
+            page = share_any(6);
+            if (page == NONE)
+                wrong++; /* only then: it would order them */
+            mark(page, 6);
+            while (atomic_load_explicit(&passed, memory_order_relaxed) != 0)
+                sched_yield();
+            atomic_store_explicit(&passed, page, memory_order_release);
+            continue;
+        }
+        while ((page = atomic_load_explicit(&passed, memory_order_acquire)) == 0)
+            sched_yield();
+        atomic_store_explicit(&passed, 0, memory_order_relaxed);
+        mark(page, 6);
+        if (!loam_record_put(&record, at_page(page), 6))
+            wrong++;
+    }
+    return NULL;
+}
+
+static void what_was_done_to_a_block_is_done_when_it_comes_back(void **state)
+{
+    (void)state;
+    for (int poison = 0; poison < 2; poison++) {
+        RECORDS(poison != 0, THREADS, { BASE, BASE + 4 * BLOCK });
+        machine_add_ram(BYTES(BASE), BYTES(4 * BLOCK));
+        run_threads(allocate_or_free);
+        assert_int_equal(wrong, 0);
+        expect_records_sound();
+        expect_all_free();
+    }
+}
+
 /* ---- memory that is added meanwhile -------------------------------------- */
 
 static void *look_or_add(void *cpu)
@@ -276,7 +351,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(put_F14_by_many_is_won_by_as_many_as_have_references),
         cmocka_unit_test(split_against_put_is_won_by_one),
+        cmocka_unit_test(references_of_one_block_are_counted),
         cmocka_unit_test(references_cross_cpus),
+        cmocka_unit_test(what_was_done_to_a_block_is_done_when_it_comes_back),
         cmocka_unit_test(record_adds_memory_while_others_look),
     };
 
