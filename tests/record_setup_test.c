@@ -179,8 +179,9 @@ static void audit_sees_all_ranges(void **state)
     (void)state;
     RECORDS(true, 1, { BASE, BASE + 4 }, { BASE + 5, BASE + 8 });
     assert_int_equal(loam_record_bytes_needed(&frame), 64 + 2 * 64);
-    const uint64_t page = share(0);
-    assert_true(page >= BASE + 5);
+    const uint64_t page = BASE + 6;
+    assert_int_equal(reserve(page, page + 1), LOAM_OK);
+    loam_record_adopt(&record, at_page(page), 0);
     assert_true(put(page, 0));
     *(char *)machine_ram(BYTES(page) + 9) = 1;
     expect_broken("record: written to after it was freed");
@@ -196,6 +197,11 @@ static void digest_is_of_all_that_can_be_seen(void **state)
     (void)state;
     RECORDS(false, 1, SMALL);
     const uint64_t empty = loam_record_digest(&record);
+    assert_int_equal(reserve(BASE, BASE + 1), LOAM_OK);
+    loam_record_adopt(&record, at_page(BASE), 0);
+    assert_int_not_equal(loam_record_digest(&record), empty);
+    assert_true(put(BASE, 0));
+    assert_int_equal(loam_record_digest(&record), empty);
     const uint64_t page = share(1);
     const uint64_t one = loam_record_digest(&record);
     loam_record_get(&record, at_page(page));
@@ -310,6 +316,7 @@ static void record_serves_what_was_added(void **state)
         for (uint64_t page = world[i].first; page < world[i].end; page++)
             assert_int_equal(count_of(page), 1);
     assert_int_equal(count_of(MORE + 2), 0);
+    EXPECT_PANIC(FOREIGN, loam_record_get(&record, at_page(MORE + 2)));
     assert_int_equal(count_of(MORE + 16), 0);
     const uint64_t digest = loam_record_digest(&record);
     assert_true(put(MORE + 1, 0));

@@ -41,7 +41,7 @@ static void record_last_put_frees_the_block(void **state)
 static void record_knows_every_order(void **state)
 {
     (void)state;
-    RECORDS(false, 1, { GIB(3), GIB(5) });
+    RECORDS(false, 1, { GIB(4), GIB(6) });
     for (unsigned order = 0; order <= LOAM_ORDER_MAX; order++) {
         const uint64_t count = UINT64_C(1) << order;
         const uint64_t page = share(order);
@@ -62,6 +62,8 @@ static void record_knows_every_order(void **state)
         assert_false(loam_record_find(&record, at_page(page), &none));
         expect_all_free();
     }
+    EXPECT_WRONG(FOREIGN, BYTES(GIB(4)), GIB(2),
+                 loam_record_adopt(&record, at_page(GIB(4)), LOAM_ORDER_MAX + 1));
 }
 
 /* What is not to be found leaves the output alone. */
