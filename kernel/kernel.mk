@@ -42,7 +42,8 @@ $(BUILD)/kernel/%.S.o: kernel/%.S
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(KERNEL_CFLAGS) -c $< -o $@
 
-# A section per function: kernel.ld puts those of the heap side by side.
+# A section per function: kernel.ld puts those of the heap side by side, and
+# those of the frame allocator.
 $(BUILD)/kernel/loam_all.o: loam_all.c $(BUILD)/kernel/heap.stamp
 	$(call say,CC,$@)
 	$(Q)$(CC) $(KERNEL_CFLAGS) $(HEAP_CFLAGS) -ffunction-sections -c $< -o $@

@@ -22,7 +22,8 @@
 
 /* The parts of the image, from kernel.ld. */
 extern const char kernel_text_start[], kernel_text_end[];
-extern const char kernel_heap_text_start[], kernel_heap_text_end[]; /* functions of the heap */
+extern const char kernel_heap_text_start[], kernel_heap_text_end[];   /* functions of the heap */
+extern const char kernel_frame_text_start[], kernel_frame_text_end[]; /* of the frame allocator */
 extern const char kernel_rodata_start[], kernel_rodata_end[];
 extern char kernel_data_start[], kernel_data_end[];
 

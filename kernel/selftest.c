@@ -24,6 +24,7 @@ static const struct test {
     { "tlb-protect", selftest_tlb_protect },
     { "stress", selftest_stress },
     { "heap-stress", selftest_heap_stress },
+    { "frames", selftest_frames },
     { "symbols", selftest_symbols },
 };
 

@@ -17,11 +17,12 @@ DEMOS = ["box", "vec", "strings", "string", "mapping", "heap-at-0x8000000", "hea
          "usage"]
 SELFTESTS = ["audit", "init-twice", "malloc", "write-xor-execute", "text-aliases", "no-execute",
              "guards", "framebuffer", "registers", "tlb-remap", "tlb-unmap", "tlb-protect",
-             "stress", "heap-stress", "symbols"]
+             "stress", "heap-stress", "frames", "symbols"]
 HEAPS = ["bump", "freelist", "block", "arena"]
 # Bytes between two blocks, at least; more with the debug layer.
 HEADER_BYTES = {"bump": 0, "freelist": 16, "block": 0, "arena": 4}
-INSIDE_MIN, CROSS_MIN = 20, 1000  # kernel/selftest_heap_stress.c
+INSIDE_MIN, CROSS_MIN = 20, 1000  # kernel/selftest_heap_stress.c, selftest_frames.c
+DRAINS_MIN = 20
 
 # The memory map's types and the owners of the usage table.
 OWNER_OF = {
@@ -345,9 +346,26 @@ def check_heap_stress(k):
            f"{refused} requests were refused")
 
 
+def check_frames(k):
+    """@return blocks taken of each order"""
+    operations, cpus, *got = k.fields(
+        r"INFO  frames: (\d+) operations on (\d+) CPUs, (\d+) interrupts inside the allocator, "
+        r"(\d+) frees across CPUs, (\d+) drains\n")
+    *wanted, handlers, refused, used_up = k.fields(
+        r"INFO  frames: at least (\d+), (\d+) and (\d+) were wanted; (\d+) handlers took part, "
+        r"(\d+) requests were refused, memory was used up (\d+) times\n")
+    equal(wanted, [INSIDE_MIN, CROSS_MIN, DRAINS_MIN] if cpus > 1 else [0, 0, DRAINS_MIN],
+          "least numbers")
+    expect(all(n >= least for n, least in zip(got, wanted)), f"{got}, at least {wanted}")
+    expect(operations >= 2 * 4000 * cpus and handlers > 0, f"{operations}, {handlers} handlers")
+    expect(refused >= used_up >= 3 * cpus, f"{refused} refused, used up {used_up} times")
+    return k.fields(r"INFO  frames: blocks of orders 0 to 9:" + r" (\d+)" * 10 + r"\n")
+
+
 def check_selftests(k):
     equal(k.selftests, SELFTESTS, "self-tests that went well")
     check_heap_stress(k)
+    check_frames(k)
 
 
 def check_all(k, cpus=1, hhdm=0xFFFF800000000000, levels=4, nx=True, revision=6):

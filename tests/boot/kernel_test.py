@@ -22,9 +22,9 @@ import kernel_numa  # noqa: F401 - more cases
 import kernel_refusals  # noqa: F401
 import shim_machine as lab
 from kernel_machine import (
-    CASES, DEMOS, HEAPS, MIB, NO_LA57, PAGE, SELFTESTS, Kernel, boot, case, check_all, check_books,
-    check_demos, check_hellos, check_machine, check_registers, check_selftests, equal, expect,
-    failed, healthy, heap_kind_of, heap_of, passed, symbol)
+    CASES, DEMOS, HEAPS, MIB, NO_LA57, PAGE, SELFTESTS, Kernel, boot, case, check_all,
+    check_books, check_demos, check_frames, check_hellos, check_machine, check_registers,
+    check_selftests, equal, expect, failed, healthy, heap_kind_of, heap_of, passed, symbol)
 
 FIVE_LEVELS = 0xFF00000000000000
 OVMF_CODE = "/usr/share/OVMF/OVMF_CODE_4M.fd"
@@ -211,6 +211,14 @@ def _():
     k = passed(boot(cpus=2, cpu=NO_LA57, cmdline="selftest"))
     equal(k.demos, [], "demos")
     check_selftests(k)
+
+
+@case("frames-of-all-orders-on-4-cpus", quick=True)
+def _():
+    k = passed(boot(cpus=4, cpu=NO_LA57, memory="5G", cmdline="selftest"))
+    check_selftests(k)
+    orders = check_frames(k)
+    expect(all(orders), f"blocks of orders 0 to 9: {orders}")
 
 
 @case("quiet", quick=True)
