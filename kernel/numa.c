@@ -64,28 +64,46 @@ static void drop_ranges_without_ram(struct srat *srat)
 
 /* ---- the table ----------------------------------------------------------------- */
 
-/* Room for the ranges, for ever. @return NULL: no memory */
-static struct loam_frame_node *make_room(size_t count)
+/* Memory for ever. @return start none: there is none, and the console says so */
+static struct loam_phys_range make_room(size_t bytes)
 {
     const struct loam_frame_request request = {
-        .page_count =
-            (count * sizeof(struct loam_frame_node) + LOAM_PAGE_SIZE - 1) / LOAM_PAGE_SIZE,
+        .page_count = (bytes + LOAM_PAGE_SIZE - 1) / LOAM_PAGE_SIZE,
     };
-    struct loam_phys_range range;
+    struct loam_phys_range range = { loam_phys_none(), 0 };
     const enum loam_status st = loam_take(&memory, &request, LOAM_OWNER_KERNEL, &range);
+    if (st != LOAM_OK)
+        log_warn("numa: no room of %zu bytes (%s)", bytes, loam_status_name(st));
+    return range;
+}
+
+/* Tell the frame allocator: from now on CPUs take frames of their own node first. */
+static void numa_attach(void)
+{
+    const size_t bytes = loam_frame_nodes_bytes_needed(&memory.frame, numa.range_count);
+    const struct loam_phys_range room = make_room(bytes);
+    if (loam_phys_is_none(room.start))
+        return;
+    const enum loam_status st =
+        loam_frame_set_nodes(&memory.frame, numa.range, numa.range_count,
+                             loam_hhdm_pointer(memory.tables.hhdm, room.start), room.size);
     if (st != LOAM_OK) {
-        log_warn("numa: no room for %zu ranges (%s): no nodes", count, loam_status_name(st));
-        return NULL;
+        log_error("numa: the frame allocator refuses the nodes (%s)", loam_status_name(st));
+        return;
     }
-    return loam_hhdm_pointer(memory.tables.hhdm, range.start);
+    for (unsigned i = 0; i < cpu_count(); i++)
+        loam_frame_set_cpu(&memory.frame, i, numa.cpu_node[i]);
 }
 
 static void read_table(const void *table, size_t size)
 {
-    const size_t room = srat_room(size);
-    struct srat srat = { .range = room != 0 ? make_room(room) : NULL };
-    if (srat.range == NULL)
+    struct srat srat;
+    if (srat_room(size) == 0)
         return;
+    const struct loam_phys_range room = make_room(srat_room(size) * sizeof *srat.range);
+    if (loam_phys_is_none(room.start))
+        return;
+    srat.range = loam_hhdm_pointer(memory.tables.hhdm, room.start);
     srat_read(&srat, table, size);
     for (unsigned i = 0; i < SRAT_FAULTS; i++) {
         if (srat.fault_count[i] != 0)
@@ -109,6 +127,8 @@ void numa_load(void)
         read_table(table, size);
         firmware_hide();
     }
+    if (numa.range_count != 0)
+        numa_attach();
     numa_report();
 }
 
@@ -130,8 +150,7 @@ uint32_t numa_node_of(loam_phys phys)
 
 /* ---- what there is ----------------------------------------------------------------- */
 
-/* The lowest node at or above @p from. @return LOAM_NODE_NONE: there is none */
-static uint32_t next_node(uint32_t from)
+uint32_t numa_next_node(uint32_t from)
 {
     uint32_t lowest = LOAM_NODE_NONE;
     for (size_t i = 0; i < numa.range_count; i++) {
@@ -166,6 +185,7 @@ static void show_cpus_of(uint32_t node)
 /* @return its bytes of RAM */
 static uint64_t report_node(uint32_t node)
 {
+    struct loam_frame_stats stats;
     uint64_t bytes = 0;
     size_t count = 0;
     for (size_t i = 0; i < numa.range_count; i++) {
@@ -176,7 +196,8 @@ static uint64_t report_node(uint32_t node)
     }
     log_text("INFO  numa: node %u: 0x%lx bytes in %zu ranges", node, bytes, count);
     show_cpus_of(node);
-    log_text("\n");
+    loam_frame_measure_node(&memory.frame, node, &stats);
+    log_text("; 0x%lx free\n", stats.free_count * LOAM_PAGE_SIZE);
     return bytes;
 }
 
@@ -184,12 +205,12 @@ void numa_report(void)
 {
     uint64_t bytes = 0;
     unsigned lost = 0;
-    uint32_t node = next_node(0);
+    uint32_t node = numa_next_node(0);
     if (node == LOAM_NODE_NONE) {
         log_info("numa: no nodes");
         return;
     }
-    for (; node != LOAM_NODE_NONE; node = next_node(node + 1))
+    for (; node != LOAM_NODE_NONE; node = numa_next_node(node + 1))
         bytes += report_node(node);
     if (bytes != all_ram())
         log_warn("numa: 0x%lx bytes of RAM are of no node", all_ram() - bytes);

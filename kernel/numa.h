@@ -17,15 +17,19 @@ struct numa {
 extern struct numa numa;
 
 /**
- * Read ACPI's affinity table, and log what is in it. Without one there are no nodes.
+ * Read ACPI's affinity table, log what is in it, and name the nodes to the frame
+ * allocator. Without a table there are none.
  *
  * Context: boot CPU, once, after smp_count() and before the bootloader's memory is
  * reclaimed.
  */
 void numa_load(void);
 
-/* Log each node: how much RAM, which CPUs. */
+/* Log each node: how much RAM, which CPUs, what is free. */
 void numa_report(void);
+
+/** The lowest node at or above @p from that has RAM or a CPU. @return LOAM_NODE_NONE: none has */
+uint32_t numa_next_node(uint32_t from);
 
 /** The node of memory; LOAM_NODE_NONE: it is of none. O(log ranges) */
 uint32_t numa_node_of(loam_phys phys);

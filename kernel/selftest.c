@@ -25,6 +25,7 @@ static const struct test {
     { "stress", selftest_stress },
     { "heap-stress", selftest_heap_stress },
     { "frames", selftest_frames },
+    { "numa", selftest_numa },
     { "symbols", selftest_symbols },
 };
 

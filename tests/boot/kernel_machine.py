@@ -17,7 +17,7 @@ DEMOS = ["box", "vec", "strings", "string", "mapping", "heap-at-0x8000000", "hea
          "usage"]
 SELFTESTS = ["audit", "init-twice", "malloc", "write-xor-execute", "text-aliases", "no-execute",
              "guards", "framebuffer", "registers", "tlb-remap", "tlb-unmap", "tlb-protect",
-             "stress", "heap-stress", "frames", "symbols"]
+             "stress", "heap-stress", "frames", "numa", "symbols"]
 HEAPS = ["bump", "freelist", "block", "arena"]
 # Bytes between two blocks, at least; more with the debug layer.
 HEADER_BYTES = {"bump": 0, "freelist": 16, "block": 0, "arena": 4}
