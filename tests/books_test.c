@@ -404,6 +404,48 @@ static void map_draws_tables_from_usable_memory_and_unmap_returns_them(void **st
     assert_int_equal(loam_space_digest(&mm.space), before);
 }
 
+/* Tables that early handed out are recorded; given back, they split intervals. One that
+ * no node can be had for stays in the stock, and goes with a later one. */
+static void unmap_keeps_a_table_that_it_cannot_record(void **state)
+{
+    const struct loam_attr attr = { LOAM_PROT_WRITE, LOAM_CACHE_WB };
+    unsigned kept = 0;
+    (void)state;
+    for (uint64_t taken = 90; taken < 130; taken++) {
+        small_machine(1);
+        assert_int_equal(loam_init(&mm, &boot, &refusal), LOAM_OK);
+        for (uint64_t i = 0; i < taken; i++) { /* the highest node fills up */
+            const uint64_t at = MIB(40) + i * KIB(8);
+            const struct loam_frame_request page = { .page_count = 1,
+                                                     .from = at,
+                                                     .limit = at + KIB(4) };
+            struct loam_phys_range range;
+            assert_int_equal(loam_take(&mm, &page, LOAM_OWNER_KERNEL, &range), LOAM_OK);
+        }
+        const uint64_t tables = mm.space.table_count;
+        struct loam_virt_range virt = { { 0 }, KIB(4) };
+        for (uint64_t i = 0; i < 32; i++) {
+            virt.start.addr = GIB(20 + i);
+            assert_int_equal(loam_map(&mm, virt, loam_phys_at(MIB(3)), attr), LOAM_OK);
+        }
+        inject_fail_at(1, true);
+        for (uint64_t i = 0; i < 32; i++) { /* not in the order of their addresses */
+            virt.start.addr = GIB(20 + i * (2 * taken + 1) % 32);
+            assert_int_equal(loam_unmap(&mm, virt), LOAM_OK);
+        }
+        inject_fail_at(0, false);
+        assert_int_equal(mm.space.table_count, tables);
+        assert_null(loam_audit(&mm));
+        kept += mm.tables.frame_count > LOAM_SPARE_TABLES;
+        virt.start.addr = GIB(20);
+        assert_int_equal(loam_map(&mm, virt, loam_phys_at(MIB(3)), attr), LOAM_OK);
+        assert_int_equal(loam_unmap(&mm, virt), LOAM_OK);
+        assert_int_equal(mm.tables.frame_count, LOAM_SPARE_TABLES);
+        assert_null(loam_audit(&mm));
+    }
+    assert_in_range(kept, 1, 39);
+}
+
 /* A map that needs more tables than there is memory leaves everything as it was. */
 static void map_that_cannot_have_its_tables_changes_nothing(void **state)
 {
@@ -525,6 +567,7 @@ int main(void)
         cmocka_unit_test(reclaim_leaves_what_the_direct_map_does_not_show),
         cmocka_unit_test(reclaim_goes_on_where_it_stopped),
         cmocka_unit_test(map_draws_tables_from_usable_memory_and_unmap_returns_them),
+        cmocka_unit_test(unmap_keeps_a_table_that_it_cannot_record),
         cmocka_unit_test(map_that_cannot_have_its_tables_changes_nothing),
         cmocka_unit_test(take_map_unmap_give_survive_every_failure),
         cmocka_unit_test(take_and_give_without_a_node_change_nothing),
