@@ -28,15 +28,72 @@ static bool books_serves(enum loam_owner owner)
            owner != LOAM_OWNER_METADATA;
 }
 
+/* ---- shortage -------------------------------------------------------------- */
+
+enum loam_status loam_set_pressure(struct loam *mm, const struct loam_pressure_hooks *hooks)
+{
+    if (!loam_once_is_ready(&mm->once))
+        return LOAM_STATE;
+    loam_pressure_init(&mm->pressure, hooks);
+    mm->pressure_interval = loam_pressure_interval(&mm->pressure, mm->ledger.line_count);
+    return LOAM_OK;
+}
+
+static struct loam_pressure_report books_report(struct loam *mm, enum loam_zone zone,
+                                                uint64_t page_count, unsigned attempt)
+{
+    const struct loam_pressure_report report = {
+        .zone = zone,
+        .wanted_pages = page_count,
+        .free_pages = loam_owner_bytes(mm, LOAM_OWNER_USABLE) / LOAM_PAGE_SIZE,
+        .attempt = attempt,
+    };
+    return report;
+}
+
+/* A request has failed: is it worth another try? No lock is held. @param attempt starts at
+ * 0; advanced */
+static bool books_relieve(struct loam *mm, enum loam_zone zone, uint64_t page_count,
+                          unsigned *attempt)
+{
+    if (loam_zero_drain(&mm->zeroed) != 0)
+        return true;
+    if (mm->pressure.hooks.relieve == NULL)
+        return false;
+    const struct loam_pressure_report report = books_report(mm, zone, page_count, (*attempt)++);
+    return loam_pressure_relieve(&mm->pressure, &report);
+}
+
+static void books_notice(struct loam *mm, enum loam_zone zone, uint64_t page_count)
+{
+    const struct loam_pressure_report report = books_report(mm, zone, page_count, 0);
+
+    loam_pressure_notice(&mm->pressure, &report);
+}
+
+/* Count frames that were taken; now and then, look how many are left. */
+static void books_charge(struct loam *mm, enum loam_zone zone, enum loam_owner owner,
+                         uint64_t page_count)
+{
+    const uint64_t before = loam_ledger_add(&mm->ledger, owner, page_count);
+    const uint64_t interval = mm->pressure_interval;
+
+    if (interval != 0 && ((before + page_count) ^ before) >= interval)
+        books_notice(mm, zone, page_count);
+}
+
 /* ---- single frames --------------------------------------------------------- */
 
+/* As many as there are; also with mm->books held. */
 static size_t books_take_bulk(struct loam *mm, enum loam_zone zone, enum loam_owner owner,
                               loam_phys *out, size_t count)
 {
-    const size_t taken = loam_frame_alloc_bulk(&mm->frame, zone, out, count);
+    size_t taken = loam_frame_alloc_bulk(&mm->frame, zone, out, count);
 
+    if (taken < count && loam_zero_drain(&mm->zeroed) != 0)
+        taken += loam_frame_alloc_bulk(&mm->frame, zone, out + taken, count - taken);
     if (taken != 0)
-        loam_ledger_add(&mm->ledger, owner, taken);
+        (void)loam_ledger_add(&mm->ledger, owner, taken);
     return taken;
 }
 
@@ -59,12 +116,38 @@ static void books_require_ready(struct loam *mm, loam_phys frame, enum loam_owne
 loam_phys loam_take_frames(struct loam *mm, unsigned order, enum loam_zone zone,
                            enum loam_owner owner)
 {
-    if (!loam_once_is_ready(&mm->once) || !books_serves(owner))
+    loam_phys block;
+    unsigned attempt = 0;
+
+    if (!loam_once_is_ready(&mm->once) || !books_serves(owner) || order > LOAM_ORDER_MAX)
         return loam_phys_none();
-    const loam_phys block = loam_frame_alloc(&mm->frame, order, zone);
+    do { /* ends: a bounded number of attempts */
+        block = loam_frame_alloc(&mm->frame, order, zone);
+    } while (loam_phys_is_none(block) && books_relieve(mm, zone, UINT64_C(1) << order, &attempt));
     if (!loam_phys_is_none(block))
-        loam_ledger_add(&mm->ledger, owner, UINT64_C(1) << order);
+        books_charge(mm, zone, owner, UINT64_C(1) << order);
     return block;
+}
+
+loam_phys loam_take_zeroed(struct loam *mm, unsigned order, enum loam_zone zone,
+                           enum loam_owner owner)
+{
+    loam_phys block;
+    unsigned attempt = 0;
+
+    if (!loam_once_is_ready(&mm->once) || !books_serves(owner) || order > LOAM_ORDER_MAX)
+        return loam_phys_none();
+    do { /* ends: a bounded number of attempts */
+        block = loam_zero_alloc(&mm->zeroed, order, zone);
+    } while (loam_phys_is_none(block) && books_relieve(mm, zone, UINT64_C(1) << order, &attempt));
+    if (!loam_phys_is_none(block))
+        books_charge(mm, zone, owner, UINT64_C(1) << order);
+    return block;
+}
+
+size_t loam_idle(struct loam *mm, size_t most)
+{
+    return loam_once_is_ready(&mm->once) ? loam_zero_refill(&mm->zeroed, most) : 0;
 }
 
 void loam_give_frames(struct loam *mm, loam_phys block, unsigned order, enum loam_owner owner)
@@ -78,9 +161,17 @@ void loam_give_frames(struct loam *mm, loam_phys block, unsigned order, enum loa
 size_t loam_take_bulk(struct loam *mm, enum loam_zone zone, enum loam_owner owner, loam_phys *out,
                       size_t count)
 {
+    size_t taken = 0;
+    unsigned attempt = 0;
+
     if (!loam_once_is_ready(&mm->once) || !books_serves(owner))
         return 0;
-    return books_take_bulk(mm, zone, owner, out, count);
+    do { /* ends: a bounded number of attempts */
+        taken += loam_frame_alloc_bulk(&mm->frame, zone, out + taken, count - taken);
+    } while (taken < count && books_relieve(mm, zone, count - taken, &attempt));
+    if (taken != 0)
+        books_charge(mm, zone, owner, taken);
+    return taken;
 }
 
 void loam_give_bulk(struct loam *mm, enum loam_owner owner, const loam_phys *frame, size_t count)
@@ -172,6 +263,18 @@ static uint64_t tables_at_most(const struct loam *mm, struct loam_virt_range vir
     return count;
 }
 
+/* Have more spare tables. @return false: there is no memory for any */
+static bool books_refill_tables(struct loam *mm, uint64_t count)
+{
+    unsigned attempt = 0;
+
+    do { /* ends: a bounded number of attempts */
+        if (books_refill(mm, &mm->tables, LOAM_OWNER_PAGE_TABLES, count) != 0)
+            return true;
+    } while (books_relieve(mm, LOAM_ZONE_ANY, count, &attempt));
+    return false;
+}
+
 /* One operation on page tables, repeated with more and more spare tables until
  * it finds enough or there are no more. */
 enum table_change { CHANGE_MAP, CHANGE_UNMAP, CHANGE_PROTECT };
@@ -191,7 +294,7 @@ static enum loam_status change_tables(struct loam *mm, enum table_change change,
         else
             st = loam_space_protect(&mm->space, virt, attr);
         if (st != LOAM_NO_MEMORY || more > 2 * (tables_at_most(mm, virt) + LOAM_SPARE_TABLES) ||
-            books_refill(mm, &mm->tables, LOAM_OWNER_PAGE_TABLES, more) == 0) {
+            !books_refill_tables(mm, more)) {
             books_trim(mm, &mm->tables, LOAM_OWNER_PAGE_TABLES, LOAM_SPARE_TABLES);
             return st;
         }
@@ -236,6 +339,28 @@ static loam_phys books_take_block(struct loam *mm, const struct loam_frame_reque
     return loam_frame_alloc(&mm->frame, (unsigned)__builtin_ctzll(request->page_count), zone);
 }
 
+/* Which zone a limit stands for, for reports. */
+static enum loam_zone books_zone_of(const struct loam_frame_request *request)
+{
+    if (request->limit == 0 || request->limit > UINT64_C(1) << 32)
+        return LOAM_ZONE_ANY;
+    return request->limit > UINT64_C(1) << 24 ? LOAM_ZONE_4G : LOAM_ZONE_16M;
+}
+
+static enum loam_status books_take_range(struct loam *mm, const struct loam_frame_request *request,
+                                         loam_phys *out)
+{
+    const enum loam_zone zone = books_zone_of(request);
+    enum loam_status st = LOAM_OK;
+    unsigned attempt = 0;
+
+    do { /* ends: a bounded number of attempts */
+        *out = books_take_block(mm, request);
+        st = loam_phys_is_none(*out) ? loam_frame_alloc_range(&mm->frame, request, out) : LOAM_OK;
+    } while (st != LOAM_OK && books_relieve(mm, zone, request->page_count, &attempt));
+    return st;
+}
+
 static bool books_is_well_formed(const struct loam_frame_request *request)
 {
     const uint64_t size = request->page_count * LOAM_PAGE_SIZE;
@@ -254,20 +379,22 @@ enum loam_status loam_take(struct loam *mm, const struct loam_frame_request *req
         return LOAM_STATE;
     if (!books_is_well_formed(request) || !books_serves(owner))
         return LOAM_INVALID;
-    loam_phys start = books_take_block(mm, request);
-    if (loam_phys_is_none(start))
-        LOAM_TRY(loam_frame_alloc_range(&mm->frame, request, &start));
+    loam_phys start;
+    LOAM_TRY(books_take_range(mm, request, &start));
     const struct loam_phys_range range =
         loam_phys_range_of(start, request->page_count * LOAM_PAGE_SIZE);
 
     const loam_irq_state irq = loam_ticketlock_acquire_irq(&mm->books);
     const enum loam_status st = books_record(mm, range, owner);
     loam_ticketlock_release_irq(&mm->books, irq);
-    if (st == LOAM_OK)
-        *out = range;
-    else
+    if (st != LOAM_OK) {
         loam_frame_release(&mm->frame, range);
-    return st;
+        return st;
+    }
+    if (mm->pressure_interval != 0)
+        books_notice(mm, books_zone_of(request), request->page_count);
+    *out = range;
+    return LOAM_OK;
 }
 
 /* Is every byte of the range charged to the owner? */

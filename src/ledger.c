@@ -79,9 +79,9 @@ static bool ledger_is_negative(uint64_t difference)
     return difference >> 63 != 0;
 }
 
-void loam_ledger_add(struct loam_ledger *ledger, enum loam_owner owner, uint64_t frame_count)
+uint64_t loam_ledger_add(struct loam_ledger *ledger, enum loam_owner owner, uint64_t frame_count)
 {
-    atomic_fetch_add(&ledger_own(ledger, owner, frame_count)->taken, frame_count);
+    return atomic_fetch_add(&ledger_own(ledger, owner, frame_count)->taken, frame_count);
 }
 
 bool loam_ledger_sub(struct loam_ledger *ledger, enum loam_owner owner, uint64_t frame_count)

@@ -86,9 +86,15 @@ static enum loam_status start_memmap(struct loam *mm, const struct loam_boot *bo
     return normalise(mm, boot, raw_count, boot->repairs, refusal);
 }
 
+/* Of this many usable pages one may be zeroed beforehand; within bounds. */
+#define ZEROED_SHARE 256u
+#define ZEROED_MIN   16u
+#define ZEROED_MAX   1024u
+
 /* What is set aside for the layers that start when early is closed. */
 struct start_plan {
     struct loam_frame_setup frame;
+    struct loam_zero_setup zeroed;
     struct loam_phys_range nodes;
 };
 
@@ -177,6 +183,25 @@ static enum loam_status plan_frames(struct loam *mm, const struct loam_boot *boo
     return LOAM_OK;
 }
 
+static enum loam_status plan_zeroed(struct loam *mm, const struct loam_boot *boot,
+                                    struct loam_zero_setup *setup, struct loam_refusal *refusal)
+{
+    const uint64_t usable = mm->early.free_pages;
+    const uint64_t share = usable / ZEROED_SHARE;
+    __builtin_memset(setup, 0, sizeof(*setup));
+    setup->frame = &mm->frame;
+    setup->hhdm = boot->hhdm;
+    setup->cpu_count = boot->cpu_count;
+    setup->capacity = share < ZEROED_MIN ? ZEROED_MIN : share > ZEROED_MAX ? ZEROED_MAX : share;
+    setup->reserve_count = usable / 16;
+    setup->memory_bytes = loam_zero_bytes_needed(setup);
+    LOAM_TRY(set_aside(mm, setup->memory_bytes,
+                       "loam: too little contiguous memory for zeroed frames (bytes)",
+                       &mm->zeroed_memory, refusal));
+    setup->memory = loam_hhdm_pointer(boot->hhdm, mm->zeroed_memory.start);
+    return LOAM_OK;
+}
+
 /* Set memory aside for frames, heap and nodes. The heap gets what it asks for, or the
  * largest block, but never more than half: page tables need frames too. */
 static enum loam_status start_early(struct loam *mm, const struct loam_boot *boot,
@@ -188,6 +213,7 @@ static enum loam_status start_early(struct loam *mm, const struct loam_boot *boo
         return loam_refuse(refusal, st, "early: more usable ranges than records",
                            mm->memmap.entry_count, boot->storage.records_max);
     LOAM_TRY(plan_frames(mm, boot, &plan->frame, refusal));
+    LOAM_TRY(plan_zeroed(mm, boot, &plan->zeroed, refusal));
 
     const uint64_t wanted = boot->heap_bytes != 0 ? boot->heap_bytes : LOAM_HEAP_BYTES_DEFAULT;
     uint64_t pages = wanted / LOAM_PAGE_SIZE + !loam_is_page_aligned(wanted);
@@ -262,6 +288,7 @@ static enum loam_status fill_usage(struct loam *mm, struct loam_phys_range nodes
     LOAM_TRY(loam_usage_overwrite(&mm->usage, mm->heap_range, LOAM_OWNER_HEAP));
     LOAM_TRY(loam_usage_overwrite(&mm->usage, mm->ledger_memory, LOAM_OWNER_METADATA));
     LOAM_TRY(loam_usage_overwrite(&mm->usage, mm->frame_memory, LOAM_OWNER_METADATA));
+    LOAM_TRY(loam_usage_overwrite(&mm->usage, mm->zeroed_memory, LOAM_OWNER_METADATA));
     return loam_usage_overwrite(&mm->usage, nodes, LOAM_OWNER_METADATA);
 }
 
@@ -293,15 +320,17 @@ static enum loam_status reserve_frames(struct loam *mm, loam_mem_types types)
 }
 
 static enum loam_status start_frames(struct loam *mm, const struct loam_boot *boot,
-                                     const struct loam_frame_setup *setup,
-                                     struct loam_refusal *refusal)
+                                     const struct start_plan *plan, struct loam_refusal *refusal)
 {
+    const struct loam_frame_setup *const setup = &plan->frame;
     void *const lines = loam_hhdm_pointer(boot->hhdm, mm->ledger_memory.start);
     enum loam_status st = loam_frame_init(&mm->frame, setup); /* the ranges lie behind the lines */
     if (st == LOAM_OK)
         st = loam_ledger_init(&mm->ledger, boot->cpu_count, lines, (size_t)mm->ledger_memory.size);
     if (st == LOAM_OK)
         st = reserve_frames(mm, ram_types(boot));
+    if (st == LOAM_OK)
+        st = loam_zero_init(&mm->zeroed, &plan->zeroed);
     if (st != LOAM_OK)
         return loam_refuse(refusal, st, "loam: the frame allocator cannot start (ranges)",
                            setup->range_count, 0);
@@ -353,13 +382,15 @@ static enum loam_status bring_up(struct loam *mm, const struct loam_boot *boot,
 
     mm->features = loam_cpu_identify();
     mm->reclaimed = false;
+    mm->pressure_interval = 0;
+    loam_pressure_init(&mm->pressure, NULL);
     LOAM_TRY(loam_boot_check(boot, &mm->features, &window_bytes, refusal));
     LOAM_TRY(check_heap(boot, refusal));
     LOAM_TRY(start_memmap(mm, boot, window_bytes, refusal));
     LOAM_TRY(start_early(mm, boot, &plan, refusal));
     LOAM_TRY(start_space(mm, boot, refusal));
     LOAM_TRY(start_usage(mm, boot, plan.nodes, refusal));
-    LOAM_TRY(start_frames(mm, boot, &plan.frame, refusal));
+    LOAM_TRY(start_frames(mm, boot, &plan, refusal));
     return start_heap(mm, boot, refusal);
 }
 

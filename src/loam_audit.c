@@ -14,7 +14,8 @@ static uint64_t frames_charged(const struct loam *mm, enum loam_owner owner)
 /* What is charged to the library is what it has. */
 static const char *audit_own_frames(const struct loam *mm)
 {
-    const uint64_t setup_bytes = mm->frame_memory.size + mm->ledger_memory.size;
+    const uint64_t setup_bytes =
+        mm->frame_memory.size + mm->ledger_memory.size + mm->zeroed_memory.size;
     if (mm->tables.out_count != mm->space.table_count)
         return "loam: frames out of the table stock are not the tables in the tree";
     if (mm->nodes.out_count != mm->usage.node_frame_count)
@@ -30,12 +31,12 @@ static const char *audit_own_frames(const struct loam *mm)
     return NULL;
 }
 
-/* What the frame allocator may hand out is USABLE: free, or in the ledger; all else is
- * not free. With equal sums it follows that no frame has two owners, or none. */
+/* What the frame allocator may hand out is USABLE: free, zeroed, or in the ledger; all
+ * else is not free. With equal sums it follows that no frame has two owners, or none. */
 static const char *audit_frames(struct loam *mm)
 {
     struct loam_frame_stats stats;
-    uint64_t free_count = 0;
+    uint64_t free_count = loam_zero_level(&mm->zeroed);
     for (unsigned zone = 0; zone < LOAM_ZONES; zone++) {
         loam_frame_measure(&mm->frame, (enum loam_zone)zone, &stats);
         free_count += stats.free_count;
@@ -67,6 +68,7 @@ const char *loam_audit(struct loam *mm)
         (broken = loam_usage_audit(&mm->usage)) != NULL ||
         (broken = loam_frame_audit(&mm->frame)) != NULL ||
         (broken = loam_ledger_audit(&mm->ledger)) != NULL ||
+        (broken = loam_zero_audit(&mm->zeroed)) != NULL ||
         (broken = loam_space_audit(&mm->space)) != NULL ||
         (broken = loam_locked_audit(&mm->heap)) != NULL)
         return broken;
@@ -87,6 +89,7 @@ uint64_t loam_digest(struct loam *mm)
     digest = loam_digest_add(digest, loam_usage_digest(&mm->usage));
     digest = loam_digest_add(digest, loam_frame_digest(&mm->frame));
     digest = loam_digest_add(digest, loam_ledger_digest(&mm->ledger));
+    digest = loam_digest_add(digest, loam_zero_digest(&mm->zeroed));
     digest = loam_digest_add(digest, loam_space_digest(&mm->space));
     digest = loam_digest_add(digest, loam_locked_digest(&mm->heap));
     return loam_digest_add(digest, mm->reclaimed);

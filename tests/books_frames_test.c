@@ -347,11 +347,11 @@ static void usage_is_printed_with_ranges_and_frames(void **state)
     assert_int_equal(loam_take_bulk(&mm, LOAM_ZONE_ANY, LOAM_OWNER_KERNEL, frames, 10), 10);
     assert_int_equal(loam_take_bulk(&mm, LOAM_ZONE_ANY, LOAM_OWNER_BAD, frames, 1), 1);
     loam_print_usage(&mm, &writer);
-    /* 1 page of ledger, 1 of frame, 8 of nodes; 4 tables in the tree, 16 spare */
+    /* 1 page of ledger, 1 of frame, 1 of zeroed, 8 of nodes; 4 tables in the tree, 16 spare */
     assert_string_equal(
         printed, "owner             intervals       in ranges       in frames             sum"
                  "        size\n"
-                 "usable                    1         6111232               0         6111232"
+                 "usable                    1         6107136               0         6107136"
                  "     5.8 MiB\n"
                  "bootloader                1            8192               0            8192"
                  "       8 KiB\n"
@@ -359,8 +359,8 @@ static void usage_is_printed_with_ranges_and_frames(void **state)
                  "      80 KiB\n"
                  "heap                      1         1048576               0         1048576"
                  "       1 MiB\n"
-                 "library metadata          2           40960               0           40960"
-                 "      40 KiB\n"
+                 "library metadata          2           45056               0           45056"
+                 "      44 KiB\n"
                  "kernel                    1           12288           40960           53248"
                  "      52 KiB\n"
                  "reserved                  1         1048576               0         1048576"

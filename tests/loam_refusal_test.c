@@ -45,8 +45,8 @@ static void loam_M03_too_little_memory_is_refused_with_both_numbers(void **state
         power_on(1);
         add(MIB(1), sizes[i], LOAM_MEM_USABLE);
         expect_refusal(LOAM_NO_MEMORY, "loam: too little contiguous memory for a heap (bytes)");
-        /* half of what ledger and frame allocator left */
-        assert_int_equal(refusal.have, (sizes[i] - KIB(8)) / 2 & ~UINT64_C(0xfff));
+        /* half of what ledger, frame allocator and zeroed frames left */
+        assert_int_equal(refusal.have, (sizes[i] - KIB(12)) / 2 & ~UINT64_C(0xfff));
         assert_int_equal(refusal.need, KIB(64));
     }
 }
@@ -99,7 +99,7 @@ static void heap_is_smaller_where_memory_is_short(void **state)
     power_on(1);
     add(MIB(1), MIB(2), LOAM_MEM_USABLE);
     assert_int_equal(loam_init(&mm, &boot, &refusal), LOAM_OK);
-    assert_int_equal(mm.heap_range.size, MIB(1) - KIB(4)); /* half of what the books left */
+    assert_int_equal(mm.heap_range.size, MIB(1) - KIB(8)); /* half of what the books left */
 }
 
 static void heap_size_can_be_chosen(void **state)

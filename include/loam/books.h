@@ -17,6 +17,7 @@
 
 #include "frame.h"
 #include "paging.h"
+#include "pressure.h"
 #include "usage.h"
 
 #ifdef __cplusplus
@@ -98,6 +99,13 @@ LOAM_NODISCARD loam_phys loam_take_frames(struct loam *mm, unsigned order, enum 
 void loam_give_frames(struct loam *mm, loam_phys block, unsigned order, enum loam_owner owner);
 
 /**
+ * The same, wholly zero. A single frame comes from those that loam_idle() has zeroed, if
+ * there are any.
+ */
+LOAM_NODISCARD loam_phys loam_take_zeroed(struct loam *mm, unsigned order, enum loam_zone zone,
+                                          enum loam_owner owner);
+
+/**
  * Take single frames into an array.
  *
  * @return how many: fewer than @p count if memory is used up, 0 as for
@@ -108,6 +116,29 @@ LOAM_NODISCARD size_t loam_take_bulk(struct loam *mm, enum loam_zone zone, enum 
 
 /** As loam_give_frames() of each, order 0; the array may have any order. */
 void loam_give_bulk(struct loam *mm, enum loam_owner owner, const loam_phys *frame, size_t count);
+
+/**
+ * Zero free frames for later: for a CPU with nothing else to do. Interrupts are held up by
+ * nothing here. What is zeroed stays free: it is given out before a request fails.
+ *
+ * @param most frames to zero, about 60 ns each; then see whether there is work
+ *
+ * @return how many; 0: enough are, or memory is short, or loam_init() has not been called
+ */
+LOAM_NODISCARD size_t loam_idle(struct loam *mm, size_t most);
+
+/**
+ * Be told when memory becomes scarce, and asked when there is none. All calls above that take
+ * memory then try again, as pressure.h says; but for what the usage map itself needs.
+ *
+ * @param hooks copied; NULL: none, as at first
+ *
+ * @return LOAM_OK; LOAM_STATE before loam_init()
+ *
+ * Context: while nobody takes memory.
+ */
+LOAM_NODISCARD enum loam_status loam_set_pressure(struct loam *mm,
+                                                  const struct loam_pressure_hooks *hooks);
 
 /**
  * What an owner has, in ranges and singly; of LOAM_OWNER_USABLE: what is free. Exact

@@ -54,8 +54,12 @@ LOAM_NODISCARD enum loam_status loam_ledger_init(struct loam_ledger *ledger, uns
  * An owner that is not known panics.
  */
 
-/** Count frames that an owner has taken: after they were, before he knows them. */
-void loam_ledger_add(struct loam_ledger *ledger, enum loam_owner owner, uint64_t frame_count);
+/**
+ * Count frames that an owner has taken: after they were, before he knows them.
+ *
+ * @return how many this CPU had counted for him before, without those given back
+ */
+uint64_t loam_ledger_add(struct loam_ledger *ledger, enum loam_owner owner, uint64_t frame_count);
 
 /**
  * Count frames that an owner gives back: before they are free again.

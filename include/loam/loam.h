@@ -15,7 +15,9 @@
 #include "ledger.h"
 #include "locked.h"
 #include "once.h"
+#include "pressure.h"
 #include "usage.h"
+#include "zero.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -50,8 +52,11 @@ struct loam {
     struct loam_stock tables; /* frames for page tables */
     struct loam_stock nodes;  /* frames for usage nodes */
     struct loam_usage usage;
-    struct loam_frame frame;   /* all usable memory and the bootloader's, without frame 0 */
-    struct loam_ledger ledger; /* frames of it that are taken, but in no range of usage */
+    struct loam_frame frame;      /* all usable memory and the bootloader's, without frame 0 */
+    struct loam_ledger ledger;    /* frames of it that are taken, but in no range of usage */
+    struct loam_zero_pool zeroed; /* free frames that loam_idle() has zeroed */
+    struct loam_pressure pressure;
+    uint64_t pressure_interval; /* pages a CPU takes until it looks how many are free; 0: never */
     struct loam_space space;
     struct loam_cpu_features features;
     struct loam_ticketlock books;         /* held while ranges change their owner */
@@ -60,6 +65,7 @@ struct loam {
     struct loam_phys_range heap_range;    /* smaller than wanted where memory is short */
     struct loam_phys_range frame_memory;  /* what frame keeps its books in */
     struct loam_phys_range ledger_memory; /* and ledger */
+    struct loam_phys_range zeroed_memory; /* and zeroed */
     bool reclaimed;                       /* the bootloader's memory was given back */
 };
 
