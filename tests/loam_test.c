@@ -25,6 +25,26 @@ static void init_charges_every_byte_to_one_owner(void **state)
                      (mm.space.table_count + mm.tables.frame_count) * LOAM_PAGE_SIZE);
 }
 
+/* 16 MiB, of which the heap has 1: all else but some dozen pages can be had. */
+static void init_leaves_most_of_a_small_machine(void **state)
+{
+    (void)state;
+    power_on(4);
+    add(0, KIB(636), LOAM_MEM_USABLE);
+    add(MIB(1), KIB(256), LOAM_MEM_EXECUTABLE);
+    add(MIB(1) + KIB(256), KIB(768), LOAM_MEM_BOOT_RECLAIMABLE);
+    add(MIB(2), MIB(14), LOAM_MEM_USABLE);
+    add_image(MIB(1));
+    boot.heap_bytes = MIB(1);
+    assert_int_equal(loam_init(&mm, &boot, &refusal), LOAM_OK);
+    assert_int_equal(total(LOAM_OWNER_HEAP), MIB(1));
+    assert_in_range(total(LOAM_OWNER_METADATA), KIB(40), KIB(44)); /* of which 32 for nodes */
+    assert_true(total(LOAM_OWNER_USABLE) >= MIB(13) + KIB(400));
+    assert_false(
+        loam_phys_is_none(loam_take_frames(&mm, LOAM_ORDER_2M, LOAM_ZONE_16M, LOAM_OWNER_KERNEL)));
+    assert_null(loam_audit(&mm));
+}
+
 static void init_builds_the_direct_map_and_the_image(void **state)
 {
     struct loam_translation at;
@@ -497,6 +517,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(init_charges_every_byte_to_one_owner),
+        cmocka_unit_test(init_leaves_most_of_a_small_machine),
         cmocka_unit_test(init_builds_the_direct_map_and_the_image),
         cmocka_unit_test(enter_moves_each_cpu_onto_the_tables),
         cmocka_unit_test(heap_is_an_arena_unless_told_otherwise),

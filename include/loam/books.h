@@ -70,8 +70,8 @@ LOAM_NODISCARD enum loam_status loam_give(struct loam *mm, struct loam_phys_rang
                                           enum loam_owner owner);
 
 /*
- * Frames that are only counted: as fast as loam_frame_alloc() and _free(), from any
- * CPU, any interrupt state, also in interrupt handlers, not NMI.
+ * Frames that are only counted: one atomic addition more than loam_frame_alloc() or
+ * _free(), from any CPU, any interrupt state, also in interrupt handlers, not NMI.
  *
  * What is caught: frames that are free already or no memory, at once; frames given
  * back in the name of somebody who has none, at once if this CPU has not given for
