@@ -246,7 +246,7 @@ static enum loam_status books_record(struct loam *mm, struct loam_phys_range ran
 
     if (st != LOAM_OK)
         books_trim(mm, &mm->nodes, LOAM_OWNER_METADATA, level > added ? level - added : 0);
-    else if (level > 2 * LOAM_SPARE_NODES + mm->memmap.entry_count / 32)
+    else if (level > UINT64_C(2) * LOAM_SPARE_NODES + mm->memmap.entry_count / 32)
         books_trim(mm, &mm->nodes, LOAM_OWNER_METADATA, LOAM_SPARE_NODES);
     return st;
 }
