@@ -7,6 +7,7 @@
 #include "src/arena_span.c"
 #include "src/block.c"
 #include "src/books.c"
+#include "src/books_print.c"
 #include "src/boot.c"
 #include "src/bump.c"
 #include "src/cpu.c"

@@ -8,16 +8,16 @@
  */
 #include <loam/loam.h>
 
+#include <stdatomic.h>
+
 #include "internal/check.h"
 #include "internal/inject.h"
-#include "internal/text.h"
 #include "internal/try.h"
 
-#define BOOKS_BATCH      32u                    /* frames moved at once, on the stack */
-#define BOOKS_NODES      (LOAM_SPARE_NODES / 2) /* enough for any one change */
-#define BOOKS_FOREIGN    "loam: range given back is not its owner's"
-#define BOOKS_UNCOVERED  "loam: frames given back for an owner who has none"
-#define BOOKS_NAME_WIDTH 16u /* "library metadata" */
+#define BOOKS_BATCH     32u                    /* frames moved at once, on the stack */
+#define BOOKS_NODES     (LOAM_SPARE_NODES / 2) /* enough for any one change */
+#define BOOKS_FOREIGN   "loam: range given back is not its owner's"
+#define BOOKS_UNCOVERED "loam: frames given back for an owner who has none"
 
 /* Owners that are the kernel's to name. Those of the library's own memory are not: what
  * is charged to them is what the layers have. */
@@ -150,14 +150,6 @@ size_t loam_idle(struct loam *mm, size_t most)
     return loam_once_is_ready(&mm->once) ? loam_zero_refill(&mm->zeroed, most) : 0;
 }
 
-void loam_give_frames(struct loam *mm, loam_phys block, unsigned order, enum loam_owner owner)
-{
-    books_require_ready(mm, block, owner);
-    if (order <= LOAM_ORDER_MAX) /* else the next call names the rule */
-        books_strike(mm, block, owner, UINT64_C(1) << order);
-    loam_frame_free(&mm->frame, block, order);
-}
-
 size_t loam_take_bulk(struct loam *mm, enum loam_zone zone, enum loam_owner owner, loam_phys *out,
                       size_t count)
 {
@@ -172,15 +164,6 @@ size_t loam_take_bulk(struct loam *mm, enum loam_zone zone, enum loam_owner owne
     if (taken != 0)
         books_charge(mm, zone, owner, taken);
     return taken;
-}
-
-void loam_give_bulk(struct loam *mm, enum loam_owner owner, const loam_phys *frame, size_t count)
-{
-    if (count == 0)
-        return;
-    books_require_ready(mm, frame[0], owner);
-    books_strike(mm, frame[0], owner, count);
-    loam_frame_free_bulk(&mm->frame, frame, count);
 }
 
 /* ---- stocks ---------------------------------------------------------------- */
@@ -248,6 +231,113 @@ static enum loam_status books_record(struct loam *mm, struct loam_phys_range ran
         books_trim(mm, &mm->nodes, LOAM_OWNER_METADATA, level > added ? level - added : 0);
     else if (level > UINT64_C(2) * LOAM_SPARE_NODES + mm->memmap.entry_count / 32)
         books_trim(mm, &mm->nodes, LOAM_OWNER_METADATA, LOAM_SPARE_NODES);
+    return st;
+}
+
+/* ---- frames that are bad ---------------------------------------------------- */
+
+/* The lowest frame of [from, end) that waits to be retired, or NULL. */
+static loam_phys *books_retiring(struct loam *mm, uint64_t from, uint64_t end) LOAM_NEEDS(mm->books)
+{
+    const unsigned count = atomic_load(&mm->retire_count);
+    loam_phys *found = NULL;
+
+    for (loam_phys *at = mm->retire; at < mm->retire + count; at++)
+        if (at->addr >= from && at->addr < end && (found == NULL || at->addr < found->addr))
+            found = at;
+    return found;
+}
+
+/* Charge a frame that is in use, in a range that is USABLE, and nobody's: in the usage map
+ * or, if there is no node, in the ledger. */
+static void books_condemn(struct loam *mm, loam_phys frame) LOAM_NEEDS(mm->books)
+{
+    if (books_record(mm, loam_phys_range_of(frame, LOAM_PAGE_SIZE), LOAM_OWNER_BAD) != LOAM_OK)
+        (void)loam_ledger_add(&mm->ledger, LOAM_OWNER_BAD, 1);
+}
+
+/* Free a range that is USABLE by now, but for what is to be retired. */
+static void books_release(struct loam *mm, struct loam_phys_range range) LOAM_NEEDS(mm->books)
+{
+    const uint64_t end = range.start.addr + range.size;
+    uint64_t at = range.start.addr;
+    loam_phys *found;
+
+    while ((found = books_retiring(mm, at, end)) != NULL) {
+        const loam_phys bad = *found;
+        *found = mm->retire[atomic_fetch_sub(&mm->retire_count, 1) - 1];
+        books_condemn(mm, bad);
+        if (bad.addr != at)
+            loam_frame_release(&mm->frame, loam_phys_range_of(loam_phys_at(at), bad.addr - at));
+        at = bad.addr + LOAM_PAGE_SIZE;
+    }
+    if (at != end)
+        loam_frame_release(&mm->frame, loam_phys_range_of(loam_phys_at(at), end - at));
+}
+
+/* Free frames that were struck off the ledger, likewise. */
+static void books_free(struct loam *mm, loam_phys block, unsigned order)
+{
+    if (order > LOAM_ORDER_MAX || atomic_load(&mm->retire_count) == 0) {
+        loam_frame_free(&mm->frame, block, order);
+        return;
+    }
+    const struct loam_phys_range range = loam_phys_range_of(block, loam_order_bytes(order));
+    const loam_irq_state irq = loam_ticketlock_acquire_irq(&mm->books);
+    if (books_retiring(mm, block.addr, block.addr + range.size) != NULL)
+        books_release(mm, range);
+    else
+        loam_frame_free(&mm->frame, block, order);
+    loam_ticketlock_release_irq(&mm->books, irq);
+}
+
+void loam_give_frames(struct loam *mm, loam_phys block, unsigned order, enum loam_owner owner)
+{
+    books_require_ready(mm, block, owner);
+    if (order <= LOAM_ORDER_MAX) /* else the next call names the rule */
+        books_strike(mm, block, owner, UINT64_C(1) << order);
+    books_free(mm, block, order);
+}
+
+void loam_give_bulk(struct loam *mm, enum loam_owner owner, const loam_phys *frame, size_t count)
+{
+    if (count == 0)
+        return;
+    books_require_ready(mm, frame[0], owner);
+    books_strike(mm, frame[0], owner, count);
+    for (size_t i = 0; i < count; i++)
+        books_free(mm, frame[i], 0);
+}
+
+static enum loam_status retire_locked(struct loam *mm, loam_phys frame) LOAM_NEEDS(mm->books)
+{
+    const struct loam_phys_range page = loam_phys_range_of(frame, LOAM_PAGE_SIZE);
+    const unsigned count = atomic_load(&mm->retire_count);
+    struct loam_interval interval;
+
+    if (books_retiring(mm, frame.addr, frame.addr + LOAM_PAGE_SIZE) != NULL ||
+        (loam_usage_lookup(&mm->usage, frame, &interval) && interval.owner == LOAM_OWNER_BAD))
+        return LOAM_STATE;
+    const enum loam_status st = loam_frame_reserve(&mm->frame, page);
+    if (st == LOAM_OK)
+        books_condemn(mm, frame);
+    if (st != LOAM_OVERLAP)
+        return st;
+    if (count == LOAM_RETIRE_MAX)
+        return LOAM_NO_SPACE;
+    mm->retire[count] = frame;
+    atomic_store(&mm->retire_count, count + 1);
+    return LOAM_OVERLAP;
+}
+
+enum loam_status loam_retire(struct loam *mm, loam_phys frame)
+{
+    if (!loam_once_is_ready(&mm->once))
+        return LOAM_STATE;
+    (void)loam_zero_drain(&mm->zeroed);
+    const loam_irq_state irq = loam_ticketlock_acquire_irq(&mm->books);
+    const enum loam_status st = retire_locked(mm, frame);
+    loam_ticketlock_release_irq(&mm->books, irq);
     return st;
 }
 
@@ -440,8 +530,11 @@ enum loam_status loam_give(struct loam *mm, struct loam_phys_range range, enum l
                  range.start.addr, range.size);
     const enum loam_status st =
         books_is_managed(mm, range) ? books_record(mm, range, LOAM_OWNER_USABLE) : LOAM_NOT_FOUND;
+    const bool is_plain = atomic_load(&mm->retire_count) == 0;
+    if (st == LOAM_OK && !is_plain)
+        books_release(mm, range);
     loam_ticketlock_release_irq(&mm->books, irq);
-    if (st == LOAM_OK)
+    if (st == LOAM_OK && is_plain)
         loam_frame_release(&mm->frame, range);
     return st;
 }
@@ -458,7 +551,7 @@ static enum loam_status reclaim_interval_locked(struct loam *mm, struct loam_phy
     const bool is_managed = books_is_managed(mm, range);
     LOAM_TRY(books_record(mm, range, is_managed ? LOAM_OWNER_USABLE : LOAM_OWNER_RESERVED));
     if (is_managed) {
-        loam_frame_release(&mm->frame, range);
+        books_release(mm, range);
         *bytes += range.size;
     }
     *at = loam_phys_at(range.start.addr + range.size);
@@ -488,66 +581,4 @@ enum loam_status loam_reclaim(struct loam *mm, uint64_t *bytes)
     const enum loam_status st = mm->reclaimed ? LOAM_STATE : reclaim_locked(mm, bytes);
     loam_ticketlock_release_irq(&mm->books, irq);
     return st;
-}
-
-/* ---- who has what ------------------------------------------------------------ */
-
-uint64_t loam_owner_bytes(struct loam *mm, enum loam_owner owner)
-{
-    if (!loam_once_is_ready(&mm->once) || (unsigned)owner >= LOAM_OWNERS)
-        return 0;
-    const uint64_t in_ranges = loam_usage_total(&mm->usage, owner);
-    if (owner != LOAM_OWNER_USABLE)
-        return in_ranges + loam_ledger_total(&mm->ledger, owner) * LOAM_PAGE_SIZE;
-    const uint64_t in_frames = loam_ledger_sum(&mm->ledger) * LOAM_PAGE_SIZE;
-    return in_ranges > in_frames ? in_ranges - in_frames : 0; /* others take meanwhile */
-}
-
-/* One line of the table; bytes. */
-struct books_row {
-    uint64_t interval_count, in_ranges, in_frames;
-};
-
-static void books_print_row(const struct loam_writer *writer, const char *name,
-                            const struct books_row *row)
-{
-    const uint64_t sum = row->in_ranges + row->in_frames;
-
-    loam_text_left(writer, name, BOOKS_NAME_WIDTH);
-    loam_text_decimal(writer, row->interval_count, 11);
-    loam_text_decimal(writer, row->in_ranges, 16);
-    loam_text_decimal(writer, row->in_frames, 16);
-    loam_text_decimal(writer, sum, 16);
-    loam_text_string(writer, "  ");
-    loam_text_size(writer, sum, LOAM_TEXT_SIZE_MAX);
-    loam_text_string(writer, "\n");
-}
-
-void loam_print_usage(struct loam *mm, const struct loam_writer *writer)
-{
-    struct books_row row[LOAM_OWNERS];
-    struct books_row sum = { 0, 0, 0 };
-
-    if (!loam_once_is_ready(&mm->once))
-        return;
-    const loam_irq_state irq = loam_ticketlock_acquire_irq(&mm->usage.lock);
-    for (unsigned i = 0; i < LOAM_OWNERS; i++) {
-        row[i].interval_count = mm->usage.owner_count[i];
-        row[i].in_ranges = mm->usage.total_bytes[i];
-        row[i].in_frames = loam_ledger_total(&mm->ledger, (enum loam_owner)i) * LOAM_PAGE_SIZE;
-        sum.in_frames += row[i].in_frames;
-    }
-    loam_ticketlock_release_irq(&mm->usage.lock, irq);
-
-    struct books_row *const usable = &row[LOAM_OWNER_USABLE];
-    usable->in_ranges = usable->in_ranges > sum.in_frames ? usable->in_ranges - sum.in_frames : 0;
-    loam_text_string(writer, "owner             intervals       in ranges       in frames"
-                             "             sum        size\n");
-    for (unsigned i = 0; i < LOAM_OWNERS; i++) {
-        sum.interval_count += row[i].interval_count;
-        sum.in_ranges += row[i].in_ranges;
-        if (row[i].interval_count > 0 || row[i].in_frames > 0)
-            books_print_row(writer, loam_owner_name((enum loam_owner)i), &row[i]);
-    }
-    books_print_row(writer, "sum", &sum);
 }

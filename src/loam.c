@@ -7,6 +7,8 @@
  */
 #include <loam/loam.h>
 
+#include <stdatomic.h>
+
 #include "internal/check.h"
 #include "internal/refuse.h"
 #include "internal/try.h"
@@ -383,6 +385,7 @@ static enum loam_status bring_up(struct loam *mm, const struct loam_boot *boot,
     mm->features = loam_cpu_identify();
     mm->reclaimed = false;
     mm->pressure_interval = 0;
+    atomic_store(&mm->retire_count, 0);
     loam_pressure_init(&mm->pressure, NULL);
     LOAM_TRY(loam_boot_check(boot, &mm->features, &window_bytes, refusal));
     LOAM_TRY(check_heap(boot, refusal));

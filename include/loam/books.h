@@ -117,6 +117,22 @@ LOAM_NODISCARD size_t loam_take_bulk(struct loam *mm, enum loam_zone zone, enum 
 /** As loam_give_frames() of each, order 0; the array may have any order. */
 void loam_give_bulk(struct loam *mm, enum loam_owner owner, const loam_phys *frame, size_t count);
 
+#define LOAM_RETIRE_MAX 64u /* frames that are in use and to be retired */
+
+/**
+ * Never hand out a frame again: its memory has become bad. It is charged to LOAM_OWNER_BAD.
+ * What the library itself uses - tables, heap, metadata - is not taken from it.
+ *
+ * @return LOAM_OK: it was free; LOAM_OVERLAP: it is in use, and will be retired when it
+ *         is given back; LOAM_STATE: that was said before, or it is retired already, or
+ *         loam_init() has not been called; LOAM_NO_SPACE: it is in use, and LOAM_RETIRE_MAX
+ *         others are waiting; LOAM_NOT_FOUND: no frame of this memory; LOAM_INVALID: not
+ *         page-aligned
+ *
+ * Context: any CPU, any interrupt state, not NMI.
+ */
+LOAM_NODISCARD enum loam_status loam_retire(struct loam *mm, loam_phys frame);
+
 /**
  * Zero free frames for later: for a CPU with nothing else to do. Interrupts are held up by
  * nothing here. What is zeroed stays free: it is given out before a request fails.
