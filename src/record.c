@@ -43,11 +43,11 @@ static inline record_word *record_word_of(const struct loam_record *record, loam
     return &part->word[number - part->first];
 }
 
-/* Word of the block that a frame of a part belongs to, and the block's first frame; or
- * RECORD_NONE. */
+/* Word of the block that a frame belongs to, and the block's first frame; or
+ * RECORD_NONE. @param part that the frame is in; or NULL */
 static uint32_t record_around(const struct loam_record_part *part, uint64_t number, uint64_t *first)
 {
-    for (unsigned order = 0; order <= LOAM_ORDER_MAX; order++) {
+    for (unsigned order = 0; part != NULL && order <= LOAM_ORDER_MAX; order++) {
         const uint64_t start = number & ~((UINT64_C(1) << order) - 1);
         if (start < part->first)
             break;
@@ -254,7 +254,7 @@ bool loam_record_find(const struct loam_record *record, loam_phys at, struct loa
     const uint64_t number = at.addr / LOAM_PAGE_SIZE;
     const struct loam_record_part *const part = record_part_of(record, number);
     uint64_t first = 0;
-    const uint32_t word = part == NULL ? RECORD_NONE : record_around(part, number, &first);
+    const uint32_t word = record_around(part, number, &first);
 
     if (word == RECORD_NONE)
         return false;
