@@ -33,7 +33,8 @@
  *                    written to, or that is a write after free when it comes back
  *
  * Costs 1 MiB per GiB of RAM; memory that is zeroed already is only written to when
- * it is used. A block of 1 GiB is recorded by one word, as a single frame is.
+ * it is used. A block of 1 GiB is recorded by one word, as a single frame is: a load
+ * and a store when it is allocated, one locked instruction for each get and put.
  */
 #ifndef LOAM_RECORD_H
 #define LOAM_RECORD_H
