@@ -3,6 +3,9 @@
  */
 #include "memory.h"
 
+#include <loam/x86.h>
+#include <stdatomic.h>
+
 #include "layout.h"
 #include "loader.h"
 #include "log.h"
@@ -10,6 +13,7 @@
 
 #define RAW_ENTRIES_MAX   1024u
 #define REPAIRS_SHOWN_MAX 16u
+#define IDLE_FRAMES       8u /* zeroed at once: then a CPU looks for work again */
 
 LOAM_BOOT_STORAGE(storage, RAW_ENTRIES_MAX);
 
@@ -126,6 +130,37 @@ void memory_report_heap(void)
              stats.free_count, stats.realloc_count, stats.refusal_count);
 }
 
+static _Atomic(unsigned) idle_count; /* CPUs that zero frames */
+static _Atomic(unsigned) stop_count; /* who does not want that */
+
+bool memory_idle(void)
+{
+    atomic_fetch_add(&idle_count, 1);
+    const size_t count = atomic_load(&stop_count) != 0 ? 0 : loam_idle(&memory, IDLE_FRAMES);
+    atomic_fetch_sub(&idle_count, 1);
+    return count != 0;
+}
+
+void memory_idle_stop(void)
+{
+    atomic_fetch_add(&stop_count, 1);
+    while (atomic_load(&idle_count) != 0)
+        loam_x86_pause();
+}
+
+void memory_idle_resume(void)
+{
+    atomic_fetch_sub(&stop_count, 1);
+}
+
+const char *memory_audit(void)
+{
+    memory_idle_stop();
+    const char *broken = loam_audit(&memory);
+    memory_idle_resume();
+    return broken;
+}
+
 bool memory_is_mapped(const void *start, uint64_t size)
 {
     uint64_t at = loam_virt_of(start).addr;
@@ -195,7 +230,7 @@ bool memory_snapshot_holds(const struct memory_snapshot *before, const char *aft
 {
     release_heap(before);
     const struct memory_snapshot now = memory_snapshot_take();
-    const char *broken = loam_audit(&memory);
+    const char *broken = memory_audit();
     bool holds = broken == NULL;
     if (broken != NULL)
         log_error("after %s: audit: %s", after_what, broken);

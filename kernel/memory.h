@@ -23,6 +23,21 @@ void memory_report(void);
 /* Log which heap is in use, and how much of it. */
 void memory_report_heap(void);
 
+/**
+ * Zero some free frames for later: for a CPU without work, with interrupts on.
+ *
+ * @return false: there is nothing to do
+ */
+bool memory_idle(void);
+
+/* Let no CPU do so, and wait for those that do; then let them again. For who wants
+ * memory to be quiet; may be nested, by one CPU at a time. */
+void memory_idle_stop(void);
+void memory_idle_resume(void);
+
+/** loam_audit(), with idle CPUs stopped. All others must be. */
+const char *memory_audit(void);
+
 /** Is every byte mapped for reading, by the tables that are in use? */
 bool memory_is_mapped(const void *start, uint64_t size);
 

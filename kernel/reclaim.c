@@ -54,14 +54,10 @@ static uint64_t fill_free(struct loam_phys_range range)
     return filled;
 }
 
-bool reclaim_run(void)
+static bool reclaim_all(void)
 {
     const struct loam_writer writer = log_writer();
     uint64_t expected, bytes = 0, filled = 0;
-    if (!smp_left_the_bootloader()) {
-        log_error("reclaim refused: a CPU still runs on the bootloader's memory");
-        return false;
-    }
     const unsigned count = list_ranges(&expected);
     loam_print_usage(&memory, &writer);
     loader_forget();
@@ -75,4 +71,16 @@ bool reclaim_run(void)
     log_info("reclaimed %lu bytes in %u ranges, overwrote %lu", bytes, count, filled);
     loam_print_usage(&memory, &writer);
     return count == RANGES_MAX || bytes == expected;
+}
+
+bool reclaim_run(void)
+{
+    if (!smp_left_the_bootloader()) {
+        log_error("reclaim refused: a CPU still runs on the bootloader's memory");
+        return false;
+    }
+    memory_idle_stop(); /* what they zero would not be overwritten */
+    const bool went_well = reclaim_all();
+    memory_idle_resume();
+    return went_well;
 }

@@ -25,6 +25,7 @@ static const struct test {
     { "stress", selftest_stress },
     { "heap-stress", selftest_heap_stress },
     { "frames", selftest_frames },
+    { "zeroed", selftest_zeroed },
     { "numa", selftest_numa },
     { "symbols", selftest_symbols },
 };
@@ -32,6 +33,7 @@ static const struct test {
 bool selftest_run(void)
 {
     bool all_good = true;
+    memory_idle_stop();
     for (unsigned i = 0; i < sizeof tests / sizeof tests[0]; i++) {
         const struct memory_snapshot before = memory_snapshot_take();
         const char *wrong = tests[i].run();
@@ -44,5 +46,6 @@ bool selftest_run(void)
             all_good = false;
         }
     }
+    memory_idle_resume();
     return all_good;
 }

@@ -25,6 +25,7 @@ const char *selftest_tlb_protect(void);
 const char *selftest_stress(void);
 const char *selftest_heap_stress(void);
 const char *selftest_frames(void);
+const char *selftest_zeroed(void);
 const char *selftest_numa(void);
 const char *selftest_symbols(void);
 

@@ -7,7 +7,7 @@
 
 const char *selftest_audit(void)
 {
-    return loam_audit(&memory);
+    return memory_audit();
 }
 
 const char *selftest_init_twice(void)

@@ -272,5 +272,5 @@ const char *selftest_heap_stress(void)
         return "not every block came back";
     if (!is_enough())
         return "too few interrupts inside the allocator, or frees across CPUs";
-    return loam_audit(&memory);
+    return memory_audit();
 }

@@ -118,5 +118,5 @@ const char *selftest_stress(void)
     log_info("stress: %u rounds on %u CPUs", atomic_load(&round_count), cpu_count());
     if (atomic_load(&wrong_count) != 0)
         return "a block changed, or a page did not come and go";
-    return loam_audit(&memory);
+    return memory_audit();
 }

@@ -31,7 +31,7 @@ static void show_usage(const char *argument)
 {
     (void)argument;
     (void)demo_usage(&memory.heap);
-    const char *broken = loam_audit(&memory);
+    const char *broken = memory_audit();
     memory_report_heap();
     log_info("audit: %s", broken != NULL ? broken : "sound");
 }

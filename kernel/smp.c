@@ -47,10 +47,13 @@ void smp_count(const struct loam_limine_mp_response *mp, uint64_t most)
 
 /* ---- an application CPU ------------------------------------------------------- */
 
-/* Take work, sleep otherwise. */
+/* Take work, otherwise zero frames for later, sleep at last. */
 static _Noreturn void serve_work(struct cpu *self)
 {
     for (;;) {
+        x86_interrupts_on();
+        while (atomic_load(&self->work) == NULL && memory_idle())
+            ;
         x86_interrupts_off();
         const cpu_work work = atomic_load_explicit(&self->work, memory_order_acquire);
         if (work == NULL) {
@@ -166,6 +169,11 @@ bool smp_left_the_bootloader(void)
 }
 
 /* ---- work ------------------------------------------------------------------------- */
+
+void smp_wake(unsigned index)
+{
+    apic_send(cpu_table[index].apic_id, VECTOR_WORK);
+}
 
 void smp_hand_over(unsigned index, cpu_work work, void *argument)
 {

@@ -26,6 +26,9 @@ bool smp_start(const struct loam_limine_mp_response *mp);
 /** Does every CPU of the machine run on our tables, stacks and descriptor tables? */
 bool smp_left_the_bootloader(void);
 
+/* Let a CPU that sleeps look for work. */
+void smp_wake(unsigned index);
+
 /* Give work to another CPU, if it is ready and has none; nobody waits for it. */
 void smp_hand_over(unsigned index, cpu_work work, void *argument);
 

@@ -17,7 +17,7 @@ DEMOS = ["box", "vec", "strings", "string", "mapping", "heap-at-0x8000000", "hea
          "usage"]
 SELFTESTS = ["audit", "init-twice", "malloc", "write-xor-execute", "text-aliases", "no-execute",
              "guards", "framebuffer", "registers", "tlb-remap", "tlb-unmap", "tlb-protect",
-             "stress", "heap-stress", "frames", "numa", "symbols"]
+             "stress", "heap-stress", "frames", "zeroed", "numa", "symbols"]
 HEAPS = ["bump", "freelist", "block", "arena"]
 # Bytes between two blocks, at least; more with the debug layer.
 HEADER_BYTES = {"bump": 0, "freelist": 16, "block": 0, "arena": 4}
@@ -362,10 +362,18 @@ def check_frames(k):
     return k.fields(r"INFO  frames: blocks of orders 0 to 9:" + r" (\d+)" * 10 + r"\n")
 
 
+def check_zeroed(k):
+    taken, cpus, ready = k.fields(r"INFO  zeroed frames: (\d+) taken on (\d+) CPUs, (\d+) of them "
+                                  r"zeroed beforehand\n")
+    expect(taken == 8 * 64 * cpus and ready >= (64 if cpus > 1 else 0),
+           f"{ready} of {taken} zeroed beforehand on {cpus} CPUs")
+
+
 def check_selftests(k):
     equal(k.selftests, SELFTESTS, "self-tests that went well")
     check_heap_stress(k)
     check_frames(k)
+    check_zeroed(k)
 
 
 def check_all(k, cpus=1, hhdm=0xFFFF800000000000, levels=4, nx=True, revision=6):
