@@ -19,6 +19,7 @@
 #include "src/frame_range.c"
 #include "src/frame_setup.c"
 #include "src/freelist.c"
+#include "src/hotplug.c"
 #include "src/ledger.c"
 #include "src/loam.c"
 #include "src/loam_audit.c"

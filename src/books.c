@@ -10,6 +10,7 @@
 
 #include <stdatomic.h>
 
+#include "internal/books.h"
 #include "internal/check.h"
 #include "internal/inject.h"
 #include "internal/try.h"
@@ -220,8 +221,8 @@ static uint64_t books_refill_nodes(struct loam *mm)
 }
 
 /* Record an owner. On failure the nodes that it was tried with go back, too. */
-static enum loam_status books_record(struct loam *mm, struct loam_phys_range range,
-                                     enum loam_owner owner)
+enum loam_status loam_books_record(struct loam *mm, struct loam_phys_range range,
+                                   enum loam_owner owner)
 {
     const uint64_t added = books_refill_nodes(mm);
     const enum loam_status st = loam_usage_overwrite(&mm->usage, range, owner);
@@ -252,7 +253,7 @@ static loam_phys *books_retiring(struct loam *mm, uint64_t from, uint64_t end) L
  * or, if there is no node, in the ledger. */
 static void books_condemn(struct loam *mm, loam_phys frame) LOAM_NEEDS(mm->books)
 {
-    if (books_record(mm, loam_phys_range_of(frame, LOAM_PAGE_SIZE), LOAM_OWNER_BAD) != LOAM_OK)
+    if (loam_books_record(mm, loam_phys_range_of(frame, LOAM_PAGE_SIZE), LOAM_OWNER_BAD) != LOAM_OK)
         (void)loam_ledger_add(&mm->ledger, LOAM_OWNER_BAD, 1);
 }
 
@@ -475,7 +476,7 @@ enum loam_status loam_take(struct loam *mm, const struct loam_frame_request *req
         loam_phys_range_of(start, request->page_count * LOAM_PAGE_SIZE);
 
     const loam_irq_state irq = loam_ticketlock_acquire_irq(&mm->books);
-    const enum loam_status st = books_record(mm, range, owner);
+    const enum loam_status st = loam_books_record(mm, range, owner);
     loam_ticketlock_release_irq(&mm->books, irq);
     if (st != LOAM_OK) {
         loam_frame_release(&mm->frame, range);
@@ -528,8 +529,9 @@ enum loam_status loam_give(struct loam *mm, struct loam_phys_range range, enum l
     const loam_irq_state irq = loam_ticketlock_acquire_irq(&mm->books);
     LOAM_REQUIRE(books_serves(owner) && is_owned_by(mm, range, owner), BOOKS_FOREIGN,
                  range.start.addr, range.size);
-    const enum loam_status st =
-        books_is_managed(mm, range) ? books_record(mm, range, LOAM_OWNER_USABLE) : LOAM_NOT_FOUND;
+    const enum loam_status st = books_is_managed(mm, range)
+                                    ? loam_books_record(mm, range, LOAM_OWNER_USABLE)
+                                    : LOAM_NOT_FOUND;
     const bool is_plain = atomic_load(&mm->retire_count) == 0;
     if (st == LOAM_OK && !is_plain)
         books_release(mm, range);
@@ -549,7 +551,7 @@ static enum loam_status reclaim_interval_locked(struct loam *mm, struct loam_phy
     if (range.start.addr == 0)
         range.size = LOAM_PAGE_SIZE;
     const bool is_managed = books_is_managed(mm, range);
-    LOAM_TRY(books_record(mm, range, is_managed ? LOAM_OWNER_USABLE : LOAM_OWNER_RESERVED));
+    LOAM_TRY(loam_books_record(mm, range, is_managed ? LOAM_OWNER_USABLE : LOAM_OWNER_RESERVED));
     if (is_managed) {
         books_release(mm, range);
         *bytes += range.size;

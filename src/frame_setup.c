@@ -405,15 +405,28 @@ static bool frame_is_known(const struct loam_frame_table *table, uint64_t first,
     return false;
 }
 
-/* Manage blocks again that were removed; all of a range. */
-static enum loam_status frame_add_again(struct loam_frame *frame, uint64_t first, uint64_t end)
+enum loam_status loam_frame_can_add(const struct loam_frame *frame, struct loam_phys_range range)
 {
+    const uint64_t first = range.start.addr / LOAM_PAGE_SIZE;
+    const uint64_t end = first + range.size / LOAM_PAGE_SIZE;
     struct frame_blocks blocks;
 
+    if (!frame_range_is_valid(range))
+        return LOAM_INVALID;
+    if (!frame_is_known(frame_table(frame), first, end))
+        return LOAM_OK;
     for (uint64_t number = first; number < end;)
         if (frame_blocks_next(frame, &number, end, &blocks) != LOAM_OK ||
             frame_gone_in(&blocks) != blocks.end - blocks.from)
             return LOAM_OVERLAP;
+    return LOAM_STATE;
+}
+
+/* Manage blocks again that were removed. */
+static void frame_add_again(struct loam_frame *frame, uint64_t first, uint64_t end)
+{
+    struct frame_blocks blocks;
+
     for (uint64_t number = first; number < end;) {
         if (frame_blocks_next(frame, &number, end, &blocks) != LOAM_OK)
             break; /* never */
@@ -424,21 +437,21 @@ static enum loam_status frame_add_again(struct loam_frame *frame, uint64_t first
             frame_settle(blocks.region, block);
         }
     }
-    return LOAM_OK;
 }
 
 enum loam_status loam_frame_add(struct loam_frame *frame,
                                 const struct loam_frame_addition *addition)
 {
-    const uint64_t first = addition->range.start.addr / LOAM_PAGE_SIZE;
-    const uint64_t end = first + addition->range.size / LOAM_PAGE_SIZE;
+    const enum loam_status known = loam_frame_can_add(frame, addition->range);
     const struct loam_frame_table *const table = frame_table(frame);
     unsigned char *memory = addition->memory;
 
-    if (!frame_range_is_valid(addition->range))
-        return LOAM_INVALID;
-    if (frame_is_known(table, first, end))
-        return frame_add_again(frame, first, end);
+    if (known == LOAM_STATE) {
+        const uint64_t first = addition->range.start.addr / LOAM_PAGE_SIZE;
+        frame_add_again(frame, first, first + addition->range.size / LOAM_PAGE_SIZE);
+        return LOAM_OK;
+    }
+    LOAM_TRY(known);
     if (memory == NULL || (uintptr_t)memory % 64 != 0)
         return LOAM_INVALID;
     if (addition->memory_bytes < loam_frame_add_bytes_needed(frame, addition->range))

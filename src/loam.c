@@ -385,9 +385,11 @@ static enum loam_status bring_up(struct loam *mm, const struct loam_boot *boot,
     mm->features = loam_cpu_identify();
     mm->reclaimed = false;
     mm->pressure_interval = 0;
+    mm->added_bytes = 0;
     atomic_store(&mm->retire_count, 0);
     loam_pressure_init(&mm->pressure, NULL);
     LOAM_TRY(loam_boot_check(boot, &mm->features, &window_bytes, refusal));
+    mm->window_bytes = window_bytes;
     LOAM_TRY(check_heap(boot, refusal));
     LOAM_TRY(start_memmap(mm, boot, window_bytes, refusal));
     LOAM_TRY(start_early(mm, boot, &plan, refusal));

@@ -15,7 +15,7 @@ static uint64_t frames_charged(const struct loam *mm, enum loam_owner owner)
 static const char *audit_own_frames(const struct loam *mm)
 {
     const uint64_t setup_bytes =
-        mm->frame_memory.size + mm->ledger_memory.size + mm->zeroed_memory.size;
+        mm->frame_memory.size + mm->ledger_memory.size + mm->zeroed_memory.size + mm->added_bytes;
     if (mm->tables.out_count != mm->space.table_count)
         return "loam: frames out of the table stock are not the tables in the tree";
     if (mm->nodes.out_count != mm->usage.node_frame_count)

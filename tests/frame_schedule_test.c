@@ -28,6 +28,7 @@
 #define loam_frame_measure            scheduled_frame_measure
 #define loam_frame_audit              scheduled_frame_audit
 #define loam_frame_digest             scheduled_frame_digest
+#define loam_frame_can_add            scheduled_frame_can_add
 #define loam_frame_add                scheduled_frame_add
 #define loam_frame_remove             scheduled_frame_remove
 #define loam_frame_free_in            scheduled_frame_free_in

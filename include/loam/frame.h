@@ -239,6 +239,16 @@ LOAM_NODISCARD enum loam_status loam_frame_set_nodes(struct loam_frame *frame,
                                                      size_t node_count, void *memory,
                                                      size_t memory_bytes);
 
+/**
+ * Can this range be added?
+ *
+ * @return LOAM_OK; LOAM_STATE: yes, it was removed before, and needs no memory;
+ *         LOAM_OVERLAP: a frame of it is managed, or was and others were not;
+ *         LOAM_INVALID: empty, unaligned, or past 2^64
+ */
+LOAM_NODISCARD enum loam_status loam_frame_can_add(const struct loam_frame *frame,
+                                                   struct loam_phys_range range);
+
 /** Bytes that loam_frame_add() needs for this range, now; 0: it is malformed. */
 LOAM_NODISCARD size_t loam_frame_add_bytes_needed(const struct loam_frame *frame,
                                                   struct loam_phys_range range);
@@ -246,9 +256,9 @@ LOAM_NODISCARD size_t loam_frame_add_bytes_needed(const struct loam_frame *frame
 /**
  * Manage more RAM, all of it free: hot-add.
  *
- * @return LOAM_OK; LOAM_INVALID: the range is empty, unaligned or wraps;
- *         LOAM_OVERLAP: a frame of it is managed already; LOAM_NO_SPACE: memory_bytes
- *         is less than loam_frame_add_bytes_needed()
+ * @return LOAM_OK; LOAM_OVERLAP, LOAM_INVALID: as loam_frame_can_add(), or memory that is
+ *         needed is NULL or unaligned; LOAM_NO_SPACE: memory_bytes is less than
+ *         loam_frame_add_bytes_needed()
  */
 LOAM_NODISCARD enum loam_status loam_frame_add(struct loam_frame *frame,
                                                const struct loam_frame_addition *addition);

@@ -12,6 +12,7 @@
 #include "books.h"
 #include "boot.h"
 #include "frame.h"
+#include "hotplug.h"
 #include "ledger.h"
 #include "locked.h"
 #include "once.h"
@@ -68,6 +69,8 @@ struct loam {
     struct loam_phys_range frame_memory;  /* what frame keeps its books in */
     struct loam_phys_range ledger_memory; /* and ledger */
     struct loam_phys_range zeroed_memory; /* and zeroed */
+    uint64_t added_bytes;                 /* books of memory that was added */
+    uint64_t window_bytes;                /* the direct map can show [0, this) */
     bool reclaimed;                       /* the bootloader's memory was given back */
 };
 
