@@ -107,7 +107,7 @@ static void take_F24_tells_once_that_memory_is_low(void **state)
 static void every_kind_of_request_tells(void **state)
 {
     const struct loam_frame_request request = { .page_count = 128 };
-    struct loam_phys_range range;
+    struct loam_phys_range range = { { 0 }, 0 };
     (void)state;
     for (unsigned way = 0; way < 4; way++) {
         start(1, LOW_PAGES);
@@ -181,7 +181,7 @@ static void take_F26_lives_on_what_the_hook_gives(void **state)
 static void every_kind_of_request_asks(void **state)
 {
     const struct loam_frame_request request = { .page_count = 3 };
-    struct loam_phys_range range;
+    struct loam_phys_range range = { { 0 }, 0 };
     (void)state;
     start(1, 0);
     use_all();
@@ -263,7 +263,7 @@ static void take_F29_of_zeroed_memory_is_zero(void **state)
 static void idle_F27_hides_nothing(void **state)
 {
     const struct loam_frame_request request = { .page_count = 1 };
-    struct loam_phys_range range;
+    struct loam_phys_range range = { { 0 }, 0 };
     (void)state;
     start(1, 0);
     for (unsigned way = 0; way < 4; way++) {

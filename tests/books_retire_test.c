@@ -53,7 +53,7 @@ static void retire_F30_of_a_free_frame_is_done_at_once(void **state)
 static void retire_F30_of_a_used_frame_is_done_when_it_is_given(void **state)
 {
     const struct loam_frame_request request = { .page_count = 700 };
-    struct loam_phys_range range;
+    struct loam_phys_range range = { { 0 }, 0 };
     loam_phys bad[5];
     (void)state;
     start();
