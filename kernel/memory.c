@@ -216,9 +216,10 @@ struct memory_snapshot memory_snapshot_take(void)
     struct memory_snapshot now;
     for (unsigned i = 0; i < LOAM_OWNERS; i++)
         now.owner_bytes[i] = loam_owner_bytes(&memory, (enum loam_owner)i);
-    /* Spare tables and nodes come and go as they are needed: they count as usable here. */
+    /* Spare tables, and nodes, come and go as they are needed: they count as usable here. */
     const uint64_t tables = loam_stock_level(&memory.tables) * LOAM_PAGE_SIZE;
-    const uint64_t nodes = loam_stock_level(&memory.nodes) * LOAM_PAGE_SIZE;
+    const uint64_t nodes =
+        (loam_stock_level(&memory.nodes) + memory.usage.node_frame_count) * LOAM_PAGE_SIZE;
     now.owner_bytes[LOAM_OWNER_PAGE_TABLES] -= tables;
     now.owner_bytes[LOAM_OWNER_METADATA] -= nodes;
     now.owner_bytes[LOAM_OWNER_USABLE] += tables + nodes;

@@ -261,10 +261,10 @@ static uint64_t frame_alloc_blocks_in(const struct frame_span *span, unsigned or
 /* 2^order frames of whole blocks, order 9 and more. */
 static uint64_t frame_alloc_blocks(const struct frame_search *search)
 {
-    for (unsigned kind = 0; kind < FRAME_KINDS; kind++) {
+    for (const struct frame_kind *kind = frame_kinds; kind < frame_kinds + FRAME_KINDS; kind++) {
         const struct frame_span *span;
-        unsigned at = FRAME_ALL;
-        while ((span = frame_next_span(search, &frame_kinds[kind], &at)) != NULL) {
+        unsigned at = frame_wants(search, kind) ? search->table->zone_end[kind->zone] : 0;
+        while ((span = frame_next_span(search, kind, &at)) != NULL) {
             const uint64_t found = search->order == LOAM_ORDER_2M
                                        ? frame_alloc_block_in(span)
                                        : frame_alloc_blocks_in(span, search->order);
@@ -462,19 +462,51 @@ __attribute__((noinline)) static void frame_free_order(const struct loam_frame *
     }
 }
 
+/*
+ * May a frame that its row says is in use be freed at once? No: somebody has to look closer.
+ * The row was read before: so if a lane is being filled with it now, the frame was in use
+ * until then, or waited; and if it was filled before, the version is even and the mask has it.
+ */
+static inline bool frame_is_plain(const struct loam_frame *frame, uint32_t word, uint64_t number)
+{
+    const struct loam_frame_lane *const lane = &frame->lane[word >> 2];
+
+    if (LOAM_CHECK == 0 || word == FRAME_OPEN)
+        return true;
+    if ((word & FRAME_STATE) != FRAME_OWNED || word >> 2 == FRAME_CLOSER ||
+        atomic_load(&lane->version) % 2 != 0)
+        return false;
+    return (atomic_load(&lane->mask) >> number % FRAME_ROW_FRAMES & 1) == 0 ||
+           (atomic_load(&lane->frame) ^ number) >= FRAME_ROW_FRAMES;
+}
+
+/* A single frame of the largest region, without a call. @return false: that is not enough,
+ * or something is wrong: frame_free_order() will see */
+static inline bool frame_free_single(const struct loam_frame *frame, uint64_t number)
+{
+    const struct loam_frame_region *const region = frame->main;
+    const uint64_t bit = UINT64_C(1) << number % FRAME_ROW_FRAMES;
+    const uint64_t at = number - region->base;
+
+    if (number - region->first >= region->count)
+        return false;
+    _Atomic uint64_t *const row = &region->row[at / FRAME_ROW_FRAMES];
+    uint64_t seen = atomic_load(row);
+    if ((seen & bit) == 0 ||
+        !frame_is_plain(frame, frame_word(region, at / FRAME_BLOCK_FRAMES), number) ||
+        !atomic_compare_exchange_strong(row, &seen, seen ^ bit))
+        return false;
+    if (__builtin_expect(seen == FRAME_FULL || seen == bit, 0))
+        frame_freed(region, at / FRAME_BLOCK_FRAMES);
+    return true;
+}
+
 void loam_frame_free(struct loam_frame *frame, loam_phys block, unsigned order)
 {
-    const uint64_t number = block.addr / LOAM_PAGE_SIZE;
-    const struct loam_frame_region *const region = frame_region_of(frame, number);
-
-    if (order != 0 || region == NULL || block.addr % LOAM_PAGE_SIZE != 0) {
+    if (__builtin_expect((order | block.addr % LOAM_PAGE_SIZE) != 0 ||
+                             !frame_free_single(frame, block.addr / LOAM_PAGE_SIZE),
+                         0))
         frame_free_order(frame, block, order);
-        return;
-    }
-    const uint64_t row = (number - region->base) / FRAME_ROW_FRAMES;
-    const uint64_t bit = UINT64_C(1) << number % FRAME_ROW_FRAMES;
-    LOAM_REQUIRE(frame_are_used(frame, region, row, bit), FRAME_RULE_TWICE, block.addr, 1);
-    frame_clear(region, row, bit);
 }
 
 void loam_frame_free_bulk(struct loam_frame *frame, const loam_phys *block, size_t count)

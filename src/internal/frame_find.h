@@ -31,17 +31,20 @@ static const struct frame_kind {
 };
 #define FRAME_KINDS (sizeof frame_kinds / sizeof frame_kinds[0])
 
-/* Spans of a kind, from the top: the next one. @param at FRAME_ALL at first
- * @return NULL: there are no more */
-static const struct frame_span *frame_next_span(const struct frame_search *search,
-                                                const struct frame_kind *kind, unsigned *at)
+/* Is a kind of spans looked at in this search? */
+static inline bool frame_wants(const struct frame_search *search, const struct frame_kind *kind)
+{
+    return kind->zone >= search->zone && (kind->is_near || !search->is_strict);
+}
+
+/* Spans of a kind, from the top: the next one below @p at. @return NULL: there are no more */
+static inline const struct frame_span *frame_next_span(const struct frame_search *search,
+                                                       const struct frame_kind *kind, unsigned *at)
 {
     const struct loam_frame_table *const table = search->table;
     const unsigned start = frame_zone_start(table, kind->zone);
 
-    if (kind->zone < search->zone || (search->is_strict && !kind->is_near))
-        return NULL;
-    for (*at = *at == FRAME_ALL ? table->zone_end[kind->zone] : *at; *at > start;) {
+    while (*at > start) {
         const struct frame_span *const span = &table->span[--*at];
         if ((span->node == search->node) == kind->is_near)
             return span;
@@ -95,12 +98,12 @@ static uint64_t frame_find(const struct frame_search *search, struct frame_owned
                  { FRAME_FREE, FRAME_ALL },
                  { FRAME_OPEN, FRAME_ALL } };
 
-    for (unsigned kind = 0; kind < FRAME_KINDS; kind++) {
-        for (unsigned i = 0; i < sizeof pass / sizeof pass[0]; i++) {
+    for (const struct frame_kind *kind = frame_kinds; kind < frame_kinds + FRAME_KINDS; kind++) {
+        for (unsigned i = 0; i < sizeof pass / sizeof pass[0] && frame_wants(search, kind); i++) {
             const struct frame_span *span;
             unsigned tries = pass[i].tries;
-            unsigned at = FRAME_ALL;
-            while ((span = frame_next_span(search, &frame_kinds[kind], &at)) != NULL) {
+            unsigned at = search->table->zone_end[kind->zone];
+            while ((span = frame_next_span(search, kind, &at)) != NULL) {
                 const uint64_t found = frame_take_in(search, span, pass[i].state, &tries, owned);
                 if (found != FRAME_NONE)
                     return found;
