@@ -102,7 +102,7 @@ $(BENCH_USAGE): $(BENCH_USAGE_OBJECTS) $(BENCH_USAGE_PEERS)
 LLFREE ?=
 BENCH_FRAMES := $(BUILD)/bench-frames
 BENCH_FRAMES_OBJECTS := $(patsubst bench/frames/%.c,$(BUILD)/bench/frames/%.o,$(wildcard bench/frames/*.c)) \
-  $(BUILD)/bench/actions.o $(BUILD)/bench/help.o $(BENCH_LOAM:%.c=$(BUILD)/bench/loam/%.o)
+  $(BUILD)/bench/actions.o $(BUILD)/bench/help.o $(BUILD)/bench/frames/loam/loam_all.o
 BENCH_FRAMES_PEERS := $(BUILD)/bench/peers-frames/release/libpeers_frames.a
 BENCH_LLFREE := $(if $(LLFREE),$(BUILD)/bench/llfree/release/libllfree_peer.so)
 BENCH_FRAMES_REPORT = python3 bench/frames/report.py --bench $(BENCH_FRAMES) --cargo $(CARGO) \
@@ -130,6 +130,11 @@ $(BUILD)/bench/frames/%.o: bench/frames/%.c
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(BENCH_FLAGS) -c $< -o $@
 
+$(BUILD)/bench/frames/loam/%.o: %.c
+	$(call say,CC,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(BENCH_LOAM_FLAGS) -Ibench/frames '-DLOAM_CONFIG_HEADER="loam_config.h"' -c $< -o $@
+
 $(BENCH_FRAMES_PEERS): $(wildcard bench/peers-frames/Cargo.* bench/peers-frames/src/*.rs)
 	$(call say,CARGO,$@)
 	$(Q)mkdir -p $(@D)
@@ -150,4 +155,4 @@ $(BENCH_FRAMES): $(BENCH_FRAMES_OBJECTS) $(BENCH_FRAMES_PEERS)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(BENCH_FRAMES_OBJECTS) $(BENCH_FRAMES_PEERS) -rdynamic -lm -lpthread -ldl -o $@
 
--include $(wildcard $(BUILD)/bench/frames/*.d)
+-include $(wildcard $(BUILD)/bench/frames/*.d $(BUILD)/bench/frames/loam/*.d)

@@ -15,7 +15,7 @@
 #define BOOT_STACK_BYTES 8192u /* double fault, NMI; twice that for page faults */
 
 LOAM_STATIC_ASSERT(offsetof(struct cpu, self) == 0, "cpu_self() reads GS:0");
-LOAM_STATIC_ASSERT(offsetof(struct cpu, index) == 8, "loam_port_cpu() reads GS:8");
+LOAM_STATIC_ASSERT(offsetof(struct cpu, index) == 8, "loam_config.h reads GS:8");
 LOAM_STATIC_ASSERT(sizeof(struct cpu_task_state) == 104, "the processor's layout");
 
 struct cpu cpu_table[LOAM_CPUS_MAX];
@@ -29,13 +29,6 @@ unsigned cpu_count(void)
 void cpu_set_count(unsigned new_count)
 {
     count = new_count;
-}
-
-unsigned loam_port_cpu(void)
-{
-    unsigned index;
-    __asm__ volatile("movl %%gs:8, %0" : "=r"(index));
-    return index;
 }
 
 struct cpu *cpu_self_or_null(void)

@@ -22,7 +22,7 @@ KERNEL_WARNINGS := -Wall -Wextra -Wpedantic -Wconversion -Wsign-conversion -Wsha
 KERNEL_CFLAGS := -std=c11 -O2 -g -ffreestanding -mno-red-zone -mgeneral-regs-only -mcmodel=kernel \
   -fno-pic -fno-stack-protector -fno-omit-frame-pointer -fno-optimize-sibling-calls \
   -fno-asynchronous-unwind-tables -fcf-protection=none -Iinclude -MMD -MP \
-  $(KERNEL_WARNINGS) $(KERNEL_EXTRA_CFLAGS)
+  '-DLOAM_CONFIG_HEADER="../../kernel/loam_config.h"' $(KERNEL_WARNINGS) $(KERNEL_EXTRA_CFLAGS)
 KERNEL_LD := ld -m elf_x86_64 -nostdlib -static -z max-page-size=0x1000 -z noexecstack
 
 KERNEL_SOURCES := $(sort $(wildcard kernel/*.c kernel/*.S))

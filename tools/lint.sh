@@ -138,7 +138,7 @@ list_config() {
 		LOAM_HEAP_DEFAULT=LOAM_ALLOCATOR_BLOCK LOAM_HEAP_DEFAULT=LOAM_ALLOCATOR_ARENA; do
 		gate "config $define" "$gcc_library $KERNEL -D$define -c loam_all.c -o /dev/null"
 	done
-	for define in LOAM_CPUS_MAX=0 LOAM_CPUS_MAX=1025 LOAM_CHECK=3 LOAM_CHECK=-1 LOAM_X86_SIM=2 \
+	for define in LOAM_CPUS_MAX=0 LOAM_CPUS_MAX=1025 LOAM_CHECK=3 LOAM_CHECK=-1 LOAM_X86_SIM=2 LOAM_PORT_CPU_INLINE=2 \
 		LOAM_TEST_HOOKS=2; do
 		gate "config $define is refused" \
 			"gcc -Iinclude -D$define -fsyntax-only loam_all.c 2>&1 | grep -q '#error \"${define%=*} must be'"
@@ -147,6 +147,10 @@ list_config() {
 		gate "config LOAM_HEAP_DEFAULT=$value is refused" \
 			"gcc -Iinclude -DLOAM_HEAP_DEFAULT=$value -fsyntax-only loam_all.c 2>&1 | grep -q 'LOAM_HEAP_DEFAULT must be'"
 	done
+	printf '#define LOAM_PORT_CPU_INLINE 1\nstatic inline unsigned loam_port_cpu(void) { return 0; }\n' \
+		>"$tmp/inline_config.h"
+	gate "config LOAM_PORT_CPU_INLINE=1" \
+		"$gcc_library $KERNEL -I$tmp '-DLOAM_CONFIG_HEADER=\"inline_config.h\"' -c loam_all.c -o /dev/null"
 	printf '#define LOAM_CPUS_MAX 0\n' >"$tmp/own_config.h"
 	gate "config header is read" \
 		"gcc -Iinclude -I$tmp '-DLOAM_CONFIG_HEADER=\"own_config.h\"' -fsyntax-only loam_all.c 2>&1 | grep -q '#error \"LOAM_CPUS_MAX must be'"

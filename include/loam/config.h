@@ -29,6 +29,14 @@
 #endif
 
 /*
+ * 1: your LOAM_CONFIG_HEADER defines loam_port_cpu() as a static inline function, so that
+ * no call is needed where frames are taken. 0: it is a function; see port.h.
+ */
+#ifndef LOAM_PORT_CPU_INLINE
+#define LOAM_PORT_CPU_INLINE 0
+#endif
+
+/*
  * 1: privileged instructions of x86.h are functions that somebody else defines
  * (the simulated machine of the host tests). 0: the instructions themselves.
  */
@@ -49,6 +57,9 @@
 #endif
 #if LOAM_X86_SIM != 0 && LOAM_X86_SIM != 1
 #error "LOAM_X86_SIM must be 0 or 1"
+#endif
+#if LOAM_PORT_CPU_INLINE != 0 && LOAM_PORT_CPU_INLINE != 1
+#error "LOAM_PORT_CPU_INLINE must be 0 or 1"
 #endif
 #if LOAM_TEST_HOOKS != 0 && LOAM_TEST_HOOKS != 1
 #error "LOAM_TEST_HOOKS must be 0 or 1"

@@ -27,9 +27,11 @@ struct loam_tlb_flush {
  * @return 0..LOAM_CPUS_MAX-1; distinct per CPU; stable while interrupts are off
  *
  * Context: called with interrupts off, on hot paths; must not block or lock.
- * A kernel without SMP returns 0.
+ * A kernel without SMP returns 0. May be an inline function: LOAM_PORT_CPU_INLINE.
  */
+#if !LOAM_PORT_CPU_INLINE
 unsigned loam_port_cpu(void);
+#endif
 
 /**
  * Remove stale translations from every CPU that may hold them.
