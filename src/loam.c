@@ -182,6 +182,7 @@ static enum loam_status plan_frames(struct loam *mm, const struct loam_boot *boo
                        "loam: too little contiguous memory for the frame metadata (bytes)",
                        &mm->frame_memory, refusal));
     setup->memory = loam_hhdm_pointer(boot->hhdm, mm->frame_memory.start);
+    setup->is_zeroed = boot->ram_is_zeroed;
     return LOAM_OK;
 }
 

@@ -45,6 +45,33 @@ static void init_leaves_most_of_a_small_machine(void **state)
     assert_null(loam_audit(&mm));
 }
 
+/* RAM as a firmware may leave it: no byte of it is zero. */
+static void make_dirty(void)
+{
+    memset(machine_ram(MIB(2)), 0xa5, MIB(62));
+}
+
+static void init_trusts_no_ram_to_hold_zeroes_unless_told(void **state)
+{
+    (void)state;
+    small_machine(1);
+    make_dirty();
+    assert_int_equal(loam_init(&mm, &boot, &refusal), LOAM_OK);
+    assert_null(loam_audit(&mm));
+    const uint64_t digest = loam_digest(&mm);
+
+    small_machine(1);
+    boot.ram_is_zeroed = true;
+    assert_int_equal(loam_init(&mm, &boot, &refusal), LOAM_OK);
+    assert_int_equal(loam_digest(&mm), digest);
+
+    small_machine(1); /* who says so and is wrong: nothing was cleared */
+    make_dirty();
+    boot.ram_is_zeroed = true;
+    assert_int_equal(loam_init(&mm, &boot, &refusal), LOAM_OVERLAP);
+    assert_string_equal(refusal.rule, "loam: the frame allocator cannot start (ranges)");
+}
+
 static void init_builds_the_direct_map_and_the_image(void **state)
 {
     struct loam_translation at;
@@ -518,6 +545,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(init_charges_every_byte_to_one_owner),
         cmocka_unit_test(init_leaves_most_of_a_small_machine),
+        cmocka_unit_test(init_trusts_no_ram_to_hold_zeroes_unless_told),
         cmocka_unit_test(init_builds_the_direct_map_and_the_image),
         cmocka_unit_test(enter_moves_each_cpu_onto_the_tables),
         cmocka_unit_test(heap_is_an_arena_unless_told_otherwise),

@@ -59,6 +59,9 @@ struct loam_boot {
     struct loam_caller_lock *heap_caller_lock; /* see struct loam_locked_options */
     bool heap_debug;                           /* watch every block: debug.h */
     bool probe;                                /* distrust the map: see loam_boot_probe() */
+    bool ram_is_zeroed; /* usable memory holds zeroes, all of it: a hypervisor started the
+                           kernel without firmware, say. Metadata then is not cleared, and
+                           takes host memory where it is used. Garbage: undefined */
     const struct loam_repair_visitor *repairs; /* may be NULL; until loam_init() returns */
 };
 
