@@ -53,7 +53,8 @@ static _Thread_local bool visiting;
 /* ---- RAM ----------------------------------------------------------------- */
 
 /* Address space that neither the program nor a sanitizer uses: above ASan's
- * shadow and below position-independent executables; TSan leaves less. */
+ * shadow and below position-independent executables; TSan leaves less. 65 TiB: the
+ * addresses of 64 TiB of RAM, with holes. */
 #ifdef __has_feature
 #define HAS_TSAN __has_feature(thread_sanitizer)
 #elif defined(__SANITIZE_THREAD__)
@@ -62,7 +63,7 @@ static _Thread_local bool visiting;
 #define HAS_TSAN 0
 #endif
 #define WINDOW_HINT  (HAS_TSAN ? UINT64_C(0x7e8000000000) : UINT64_C(0x110000000000))
-#define WINDOW_BYTES (HAS_TSAN ? UINT64_C(1) << 40 : UINT64_C(1) << 46)
+#define WINDOW_BYTES ((UINT64_C(1) << 40) * (HAS_TSAN ? 1 : 65))
 
 static void reserve_window(void)
 {
