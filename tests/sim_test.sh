@@ -1,6 +1,7 @@
 #!/bin/sh
 # sim_test.sh - loam-sim on every recorded memory map, against an independent
-# reckoning in awk of who must own how many bytes; and on files it must reject.
+# reckoning in awk of who must own how many bytes; on synthetic servers up to 64 TiB;
+# and on files it must reject.
 #
 #     tests/sim_test.sh [LOAM_SIM]
 #
@@ -245,6 +246,101 @@ expect "14 GiB above 4 GiB" 14 "$(giant_pages)"
 "$sim" "$maps/e820/hpe-uv-16node-4tib.e820" >"$work/out"
 expect "15 nodes of 252 GiB and one of 250" 4030 "$(giant_pages)"
 
+# ---- synthetic servers ----------------------------------------------------------
+
+# From the output: every figure that there is a bound for, a name and a number each.
+cat >"$work/server.awk" <<'AWK'
+function number(text) { sub(/^\(/, "", text); return text + 0 }
+$1 == "direct" && $2 == "map:" { print "giant", $(NF - 12) }
+$1 == "CPUs" && $2 == "entered:" { print "entered", $3 }
+/^owner +intervals +in ranges/ { table = 1; next }
+NF == 0 { table = 0 }
+table && $1 ~ /^(usable|bootloader|executable|page|heap|library|ACPI)$/ { ram += $(NF - 2) }
+$1 == "metadata:" { print "metadata", $2; print "kib_per_gib", $(NF - 3) }
+$1 == "metadata" && $2 == "touched:" {
+    at_first = number($7)
+    sub(/.*in the end: [0-9]+ bytes /, "")
+    print "touched_first", at_first
+    print "touched", number($1)
+}
+$1 == "reclaimed:" { print "reclaimed", $2 }
+$1 == "steady:" { print "rounds", $3 + 0; print "full", 100 * $5 / $7 }
+$1 == "operations:" { print "operations", $2; print "refused", $6; print "remote", $8 }
+$1 == "nodes:" { print "nodes_used", $(NF - 2) }
+$1 == "zeroed" { print "beforehand", $5; print "zeroed", $7 }
+$1 == "lanes" { print "drained", $3 }
+$1 == "from" { print "requests", $5; print "frames", $10 }
+$1 == "blocks" { print "broken", $7 - $5 } # blocks of 2 MiB in which something small lies
+$1 == "given" && $3 == "nothing" { print "blocks", $5 }
+$1 == "host" { print "host", $3 }
+END { printf "ram %.0f\n", ram }
+AWK
+
+# bound NAME FIGURE TEST BOUND: of the server last run
+bound() {
+    value=$(awk -v name="$2" '$1 == name { print $2 }' "$work/figures")
+    if [ -n "$value" ] && awk "BEGIN { exit !($value $3 $4) }"; then
+        ok "$1"
+    else
+        not_ok "$1" "$2 is '$value', wanted $3 $4"
+    fi
+}
+
+# check_server NODES GIB CPUS: what is the same for all of them
+check_server() {
+    name="server of $1 x $2 GiB with $3 CPUs"
+    "$sim" --steps=1000 --server="$1,$2,$3" >"$work/out" 2>"$work/err"
+    status=$?
+    if [ $status -ne 0 ] || grep -v '^loam-sim: [0-9]* s, ' "$work/err" >"$work/unasked"; then
+        not_ok "$name runs" "status $status, $(tail -n 5 "$work/err" | head -c 400)"
+        return
+    fi
+    ok "$name runs"
+    awk -f "$work/server.awk" "$work/out" >"$work/figures"
+    # In KiB: each node less the hole at its end; the first GiB less the firmware's part,
+    # most of its first MiB and frame 0.
+    hole=$((17 * 1024 + 12))
+    low=$((632 + 1023 * 1024 - 12 * 1024))
+    bound "$name: every byte has an owner" ram == \
+        "$((low + $1 * ($2 * 1024 * 1024 - hole) - 1024 * 1024))*1024"
+    bound "$name: 1 GiB pages, but for holes" giant == $(($1 * ($2 - 1) - 1))
+    bound "$name: all CPUs enter" entered == "$3"
+    bound "$name: metadata is at most 36 KiB per GiB" kib_per_gib '<=' 36
+    bound "$name: metadata is not less than what it must hold" kib_per_gib '>' 32
+    bound "$name: the bootloader's memory joins" reclaimed == $((64 << 20))
+    bound "$name: it becomes steady" rounds '>=' 3
+    bound "$name: at half of the slots" full '>' 45
+    bound "$name: at half of the slots, no more" full '<' 60
+    bound "$name: all CPUs were at work" operations '>' "900*$3"
+    bound "$name: nothing is refused" refused == 0
+    bound "$name: CPUs give back what others took" remote '>' "10*$3"
+    bound "$name: frames come from the own node" frames '>=' 95
+    bound "$name: requests are served by the own node" requests '>=' 90
+    bound "$name: CPUs are spread" nodes_used == "$1"
+    bound "$name: some are zeroed" zeroed '>' "20*$3"
+    bound "$name: half of them by idle CPUs" beforehand '>' "0.5*$(awk '$1 == "zeroed" { print $2 }' "$work/figures")"
+    bound "$name: no lane is drained, memory is ample" drained == 0
+    bound "$name: metadata is touched at all" touched '>' 0
+    bound "$name: few large blocks are broken" broken '<' "24*$3"
+    bound "$name: in the end they are whole again" blocks '>' "$1*($2-2)*512"
+    bound "$name: less than 2 GiB of host memory" host '<' $((2 << 30))
+}
+
+check_server 1 4 4
+check_server 2 64 8
+bound "two nodes: metadata is touched where it is used" touched '<=' 15
+check_server 8 512 64
+bound "4 TiB: metadata is touched where it is used" touched '<=' 3
+check_server 16 4096 64
+bound "64 TiB: bring-up touches its maps and little else" touched_first '<=' 0.5
+bound "64 TiB: metadata is touched where it is used" touched '<=' 1
+bound "64 TiB: metadata is what it is" metadata '>' $((2 << 30))
+if grep -q '^loam-sim: 1 s, [a-z]' "$work/err"; then
+    ok "64 TiB: progress is shown"
+else
+    not_ok "64 TiB: progress is shown" "$(head -c 400 "$work/err")"
+fi
+
 # ---- verdicts and errors --------------------------------------------------------
 
 good="$work/good.map"
@@ -275,6 +371,13 @@ run() {
 run "help" 0 '^usage: loam-sim' '' --help
 run "no file is an error" 2 '' 'name at least one memory map; see loam-sim --help'
 run "unknown option is an error" 2 '' 'unknown option --loud; see loam-sim --help' --loud "$good"
+for shape in "" 2 2,64 2,64,8,1 2,64,x 2x64x8 -1,4,4 " 1,4,4" 0,4,4 65,4,4 1,0,4 16,4097,4 1,4,0 1,4,65; do
+    run "server '$shape' is an error" 2 '' "^loam-sim: server $shape (is|has) not .*; see loam-sim --help" \
+        "--server=$shape"
+done
+run "steps must be a number" 2 '' 'unknown option --steps=many; see loam-sim --help' --steps=many "$good"
+run "server is one line, too" 0 '^1,2,2: ok, 15 entries, 4 repairs, .*, CPUs 2$' '' --quiet --server=1,2,2
+expect "and no more" 1 "$(wc -l <"$work/out" | tr -d ' ')"
 run "missing file is an error" 2 '' "^$work/none: .*open" "$work/none"
 run "folder is an error" 2 '' "^$work: " "$work"
 printf '0 1000 USABLE\n\n# comment\nnonsense here\n' >"$work/garbage"

@@ -6,6 +6,9 @@
  *          -> what was taken, what is mapped, who owns what
  *          -> traffic on all CPUs, the bootloader's memory reclaimed, and traffic again
  *
+ * Or a synthetic server instead of a file: then with NUMA nodes, and with all CPUs at
+ * once.
+ *
  * The library is the very code that boots; the machine is that of the tests. What
  * the file does not say (CPUs, page sizes, address width) is assumed: see --help.
  */
@@ -22,6 +25,9 @@
 #include "src/internal/text.h"
 #include "tests/machine.h"
 #include "tests/mapfile.h"
+#include "tools/sim_host.h"
+#include "tools/sim_options.h"
+#include "tools/sim_server.h"
 #include "tools/sim_traffic.h"
 
 /* Exit statuses; of several files the largest. */
@@ -34,32 +40,11 @@ enum { STATUS_OK, STATUS_REFUSED, STATUS_UNREADABLE };
 #define ASSUMED_IMAGE     (UINT64_C(64) << 10)
 #define ASSUMED_VIRT      UINT64_C(0xffffffff80000000)
 
-static const char help[] =
-    "usage: loam-sim [--quiet] FILE...\n"
-    "\n"
-    "Shows what Loam makes of a machine's memory map: repairs, the normalised map, and\n"
-    "after a simulated start the page tables, the heap and the owner of every range; then\n"
-    "it lets all CPUs take and give memory, before and after reclaim.\n"
-    "\n"
-    "FILE holds one entry per line, base and length in hexadecimal and a type,\n"
-    "    9fc00 400 RESERVED\n"
-    "or is the output of dmesg on Linux (its BIOS-e820: lines). - is standard input:\n"
-    "    dmesg | loam-sim -\n"
-    "\n"
-    "Lines \"# key value\" describe the machine, if there are any: cpu-count, phys-bits,\n"
-    "paging-mode, cpuid, kernel-phys, kernel-virt, kernel-image-size, framebuffer,\n"
-    "base-revision-requested. Assumed otherwise: 4 CPUs, 46 bits, 4 levels, 1 GiB pages,\n"
-    "a kernel of 64 KiB.\n"
-    "\n"
-    "  --quiet  one line per file\n"
-    "  --help   this text\n"
-    "\n"
-    "Exit status: 0 all well, 1 Loam refuses a map, 2 a file cannot be read.\n";
-
-/* One file's examination. */
+/* One machine's examination. */
 struct patient {
     const char *name;
     bool quiet;
+    struct sim_server *server; /* NULL: it is a file */
     struct mapfile file;
     struct loam_boot boot;
     uint64_t repair_count;
@@ -403,7 +388,8 @@ static int examine(struct patient *patient)
     boot->rsdp = loam_phys_none();
     collect(patient);
     if (!patient->quiet)
-        printf("%s: %s, %zu entries\n", patient->name, mapfile_format_name(patient->file.format),
+        printf("%s: %s, %zu entries\n", patient->name,
+               patient->server != NULL ? "server" : mapfile_format_name(patient->file.format),
                boot->raw_count);
     if (normalise(patient, &map, &refusal) != LOAM_OK)
         return report_refusal(patient, &refusal);
@@ -413,8 +399,13 @@ static int examine(struct patient *patient)
     place_image(patient, &map);
 
     memset(&mm, 0, sizeof mm);
+    boot->ram_is_zeroed = patient->server != NULL; /* the host's pages are, when new */
+    sim_progress_step("bring-up", 0);
+    const uint64_t start = sim_host_now();
     if (loam_init(&mm, boot, &refusal) != LOAM_OK)
         return report_refusal(patient, &refusal);
+    const uint64_t nanoseconds = sim_host_now() - start;
+    sim_progress_step("CPUs enter", 0);
     enter_all(patient);
     const struct coverage direct = measure_direct_map();
     if (patient->quiet)
@@ -423,6 +414,13 @@ static int examine(struct patient *patient)
         print_takeover(patient, &direct);
     if (!patient->quiet)
         print_frames();
+    if (patient->server != NULL) {
+        patient->server->start_nanoseconds = nanoseconds;
+        sim_server_run(patient->server, &mm);
+        if (!patient->quiet)
+            sim_server_print(patient->server, &writer);
+        return STATUS_OK;
+    }
     const struct sim_traffic traffic = sim_traffic_run(&mm, patient->cpu_count);
     if (!patient->quiet)
         printf("  traffic: %" PRIu64 " requests, %" PRIu64 " refused, all given back\n"
@@ -446,67 +444,96 @@ static bool make_storage(struct patient *patient)
     return storage->raw != NULL && storage->map != NULL && storage->records != NULL;
 }
 
-static int examine_file(const char *path, bool quiet)
+/* Consumes patient->file. */
+static int examine_in_storage(struct patient *patient)
+{
+    int status = STATUS_UNREADABLE;
+    if (make_storage(patient))
+        status = examine(patient);
+    else
+        fprintf(stderr, "%s: out of memory\n", patient->name);
+    free(patient->boot.storage.raw);
+    free(patient->boot.storage.map);
+    free(patient->boot.storage.records);
+    mapfile_free(&patient->file);
+    return status;
+}
+
+static int examine_file(const char *path, const struct sim_options *options)
 {
     struct patient patient;
     struct mapfile_error error = { 0, "" };
     const bool is_stdin = strcmp(path, "-") == 0;
-    int status = STATUS_UNREADABLE;
 
     memset(&patient, 0, sizeof patient);
     patient.name = is_stdin ? "standard input" : path;
-    patient.quiet = quiet;
+    patient.quiet = options->quiet;
     const enum loam_status st = is_stdin ? mapfile_read(&patient.file, stdin, &error)
                                          : mapfile_load(&patient.file, path, &error);
-    if (st != LOAM_OK) {
+    if (st == LOAM_OK)
+        return examine_in_storage(&patient);
+    fflush(stdout);
+    if (error.line != 0)
+        fprintf(stderr, "%s:%zu: %s; see loam-sim --help for the format\n", patient.name,
+                error.line, error.message);
+    else
+        fprintf(stderr, "%s: %s\n", patient.name, error.message);
+    return STATUS_UNREADABLE;
+}
+
+/* @param shape "NODES,GIB,CPUS" */
+static int examine_server(const char *shape, const struct sim_options *options)
+{
+    struct patient patient;
+    struct sim_server server;
+    memset(&patient, 0, sizeof patient);
+    memset(&server, 0, sizeof server);
+    patient.name = shape;
+    patient.quiet = options->quiet;
+    patient.server = &server;
+    server.steps = options->steps;
+    const char *wrong = sim_numa_parse(&server.numa, shape);
+    machine_reset(1); /* says how much address space there is */
+    if (wrong == NULL && sim_numa_end(&server.numa) > machine_window())
+        wrong = "needs more address space than this host has";
+    if (wrong == NULL && !sim_numa_describe(&server.numa, &patient.file))
+        wrong = "needs more memory than this host has";
+    if (wrong != NULL) {
         fflush(stdout);
-        if (error.line != 0)
-            fprintf(stderr, "%s:%zu: %s; see loam-sim --help for the format\n", patient.name,
-                    error.line, error.message);
-        else
-            fprintf(stderr, "%s: %s\n", patient.name, error.message);
+        fprintf(stderr, "loam-sim: server %s %s; see loam-sim --help\n", shape, wrong);
         return STATUS_UNREADABLE;
     }
-    if (make_storage(&patient))
-        status = examine(&patient);
-    else
-        fprintf(stderr, "%s: out of memory\n", patient.name);
-    free(patient.boot.storage.raw);
-    free(patient.boot.storage.map);
-    free(patient.boot.storage.records);
-    mapfile_free(&patient.file);
+    if (!patient.quiet)
+        sim_progress_start();
+    const int status = examine_in_storage(&patient);
+    sim_progress_stop();
     return status;
 }
 
+/* ---- all machines ---------------------------------------------------------- */
+
 int main(int argc, char **argv)
 {
-    bool quiet = false;
-    int files = 0;
+    struct sim_options options;
+    unsigned left = 0;
     int worst = STATUS_OK;
-    for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--help") == 0) {
-            fputs(help, stdout);
-            return STATUS_OK;
-        }
-        if (strcmp(argv[i], "--quiet") == 0) {
-            quiet = true;
-        } else if (argv[i][0] == '-' && argv[i][1] != '\0') {
-            fprintf(stderr, "loam-sim: unknown option %s; see loam-sim --help\n", argv[i]);
-            return STATUS_UNREADABLE;
-        } else {
-            files++;
-        }
-    }
-    if (files == 0) {
-        fprintf(stderr, "loam-sim: name at least one memory map; see loam-sim --help\n");
+    switch (sim_options_read(&options, argc, argv)) {
+    case SIM_OPTIONS_HELP:
+        return STATUS_OK;
+    case SIM_OPTIONS_WRONG:
         return STATUS_UNREADABLE;
+    case SIM_OPTIONS_GO:
+        left = options.machine_count;
+        break;
     }
     for (int i = 1; i < argc; i++) {
-        if (argv[i][0] == '-' && argv[i][1] != '\0')
+        const char *const server = sim_options_server(argv[i]);
+        if (server == NULL && !sim_options_is_file(argv[i]))
             continue;
-        const int status = examine_file(argv[i], quiet);
+        const int status =
+            server != NULL ? examine_server(server, &options) : examine_file(argv[i], &options);
         worst = status > worst ? status : worst;
-        if (!quiet && --files > 0)
+        if (!options.quiet && --left > 0)
             printf("\n");
     }
     if (fflush(stdout) != 0 || ferror(stdout)) {
