@@ -109,7 +109,7 @@ static inline bool frame_suits(const struct frame_search *search, const struct f
             frame_table_span(search->table, owned->region, owned->block)->node == search->node);
 }
 
-/* Frames from a block that is not kept: the lane's own is in a higher zone. */
+/* Frames from a block that is not kept. */
 static uint64_t frame_alloc_elsewhere(const struct frame_search *search)
 {
     struct frame_owned owned = { NULL, 0 };
@@ -162,6 +162,13 @@ static uint64_t frame_take_group(const struct frame_owned *owned, unsigned order
                                     : owned->region->base + owned->block * FRAME_BLOCK_FRAMES + at;
 }
 
+/* Would any other request be content with what this one finds? Else no lane keeps it: low
+ * memory, and that of a node that was named, is for who asks for it. */
+static inline bool frame_may_keep(const struct frame_search *search)
+{
+    return !search->is_strict && search->table->zone_end[search->zone] == search->table->span_count;
+}
+
 /* 2^order frames, order 0 to 8, for which a lane that was entered has to be looked at. */
 static uint64_t frame_alloc_in_lane(struct frame_search *search, struct loam_frame_lane *lane)
 {
@@ -176,6 +183,8 @@ static uint64_t frame_alloc_in_lane(struct frame_search *search, struct loam_fra
         if (found != FRAME_NONE)
             return found;
     }
+    if (!frame_may_keep(search))
+        return frame_alloc_elsewhere(search);
     frame_give_up(owned);
     atomic_store_explicit(&lane->holds, 1, memory_order_relaxed);
     return frame_find_drained(search, owned);

@@ -357,19 +357,19 @@ static bool zero_is_allowed(struct loam_zero_pool *pool)
     while (left != 0) /* ends: each turn that fails means that another CPU went on */
         if (atomic_compare_exchange_strong(&pool->allowance, &left, left - 1))
             return true;
+    if (atomic_exchange(&pool->is_counted, 1) != 0)
+        return false; /* another CPU counts: what it finds is for this one too, next time */
     for (unsigned zone = 0; zone < LOAM_ZONES; zone++) {
         struct loam_frame_stats stats;
         loam_frame_measure(pool->frame, (enum loam_zone)zone, &stats);
         free_count += stats.free_count;
         frame_count += stats.frame_count;
     }
-    if (free_count <= pool->reserve_count)
-        return false;
-    left = free_count - pool->reserve_count - 1;
-    if (left > frame_count / 1024)
-        left = frame_count / 1024;
-    atomic_store(&pool->allowance, left);
-    return true;
+    const bool is_enough = free_count > pool->reserve_count;
+    left = is_enough ? free_count - pool->reserve_count - 1 : 0;
+    atomic_store(&pool->allowance, left < frame_count / 1024 ? left : frame_count / 1024);
+    atomic_store(&pool->is_counted, 0);
+    return is_enough;
 }
 
 size_t loam_zero_refill(struct loam_zero_pool *pool, size_t most)

@@ -128,6 +128,23 @@ static void free_on_another_cpu_serves_everybody(void **state)
     }
 }
 
+/* Low memory is given to who asks for it, and to nobody else while there is other memory. */
+static void lane_keeps_no_low_memory(void **state)
+{
+    (void)state;
+    for (unsigned order = 0; order <= 8; order++) {
+        WORLD(2, { 256, MIB(64) }, { GIB(4), GIB(4) + 64 * BLOCK });
+        for (unsigned i = 0; i < 3; i++) {
+            assert_true(take_zone(order, LOAM_ZONE_16M) < MIB(16));
+            assert_true(take_zone(order, LOAM_ZONE_4G) < MIB(64));
+            assert_true(take(order) >= GIB(4));
+        }
+    }
+    WORLD(1, { MIB(16), MIB(64) }); /* none is higher: a lane may keep it */
+    const uint64_t page = take_zone(0, LOAM_ZONE_4G);
+    assert_int_equal(take(0), page + 1);
+}
+
 /* ---- whole blocks -------------------------------------------------------- */
 
 /* How many blocks are no longer whole. */
@@ -202,6 +219,7 @@ int main(void)
         cmocka_unit_test(drain_empties_lanes),
         cmocka_unit_test(lane_of_one_range_is_not_another_ones),
         cmocka_unit_test(free_on_another_cpu_serves_everybody),
+        cmocka_unit_test(lane_keeps_no_low_memory),
         cmocka_unit_test(small_requests_break_as_few_blocks_as_they_fill),
         cmocka_unit_test(small_requests_fill_used_blocks_first),
         cmocka_unit_test(cpus_break_two_blocks_each),

@@ -315,7 +315,7 @@ check_server() {
     bound "$name: nothing is refused" refused == 0
     bound "$name: CPUs give back what others took" remote '>' "10*$3"
     bound "$name: frames come from the own node" frames '>=' 95
-    bound "$name: requests are served by the own node" requests '>=' 90
+    bound "$name: requests are served by the own node" requests '>=' 99
     bound "$name: CPUs are spread" nodes_used == "$1"
     bound "$name: some are zeroed" zeroed '>' "20*$3"
     bound "$name: half of them by idle CPUs" beforehand '>' "0.5*$(awk '$1 == "zeroed" { print $2 }' "$work/figures")"

@@ -59,7 +59,6 @@ void sim_server_run(struct sim_server *server, struct loam *mm)
                  "loam-sim: the bootloader's memory cannot be had", 0, 0);
     const uint64_t usable = loam_owner_bytes(mm, LOAM_OWNER_USABLE);
     server->block_count = count_blocks(mm);
-    (void)!loam_idle(mm, 1); /* counts free memory: once, instead of on each CPU */
 
     server->steady = sim_steady_run(mm, &server->numa, server->steps);
     server->touched = touched_metadata(mm);

@@ -48,6 +48,7 @@ struct loam_zero_pool {
     uint64_t capacity;
     uint64_t reserve_count;
     LOAM_ATOMIC(uint64_t) allowance;                            /* see loam_zero_refill() */
+    LOAM_ATOMIC(uint32_t) is_counted;                           /* a CPU counts free memory */
     LOAM_ATOMIC(uint64_t) shown[LOAM_ZERO_CAPACITY_MAX / 4096]; /* groups that may have frames */
 };
 
