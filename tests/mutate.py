@@ -89,6 +89,26 @@ def library_sources():
     return sorted(p.relative_to(BASE) for p in BASE.glob("src/*.c"))
 
 
+def private_headers():
+    return sorted(p.relative_to(BASE) for p in BASE.glob("src/internal/*.h"))
+
+
+def sources_with(path):
+    """The library's sources that a file goes into; of a header, also by way of others."""
+    if path.suffix == ".c":
+        return [path]
+    if path not in private_headers():
+        return library_sources()
+    found = {path.name}
+    while True:
+        more = {p.name for p in private_headers() + library_sources() if any(
+            re.search(rf'#include "(internal/)?{re.escape(name)}"', (BASE / p).read_text())
+            for name in found)}
+        if more <= found:
+            return [p for p in library_sources() if p.name in found]
+        found |= more
+
+
 class Flavour:
     """Objects of library and tests, compiled one way."""
 
@@ -143,9 +163,8 @@ def mutated_objects(flavour, place, path, text):
     """Compile what the changed file goes into. None if it does not compile."""
     shutil.copytree(BASE, place, dirs_exist_ok=True)
     (place / path).write_text(text)
-    sources = [path] if path.suffix == ".c" else library_sources()
     replaced = {}
-    for source in sources:
+    for source in sources_with(path):
         target = place / (source.name + ".o")
         status, _ = run(flavour.compile_command(place / source, target, place), 600)
         if status != 0:
@@ -415,8 +434,10 @@ def candidates(path):
 
 
 def programs_of(path):
-    """The file's own tests, then those of the layers together."""
+    """The file's own tests, then those of its layer, then those of the layers together."""
     own = sorted(p.stem for p in pathlib.Path("tests").glob(f"{path.stem}_*test.c"))
+    layer = sorted(p.stem for p in pathlib.Path("tests").glob(f"{path.stem.split('_')[0]}_*test.c"))
+    own += [p for p in layer if p not in own]
     joint = sorted(p.stem for p in pathlib.Path("tests").glob("loam_*test.c"))
     return own + [p for p in joint if p not in own]
 
@@ -441,7 +462,7 @@ def is_noticed(flavour, programs, mutation, times):
 
 
 def sample(arguments, pool):
-    paths = [p for p in library_sources() if arguments.only in str(p)]
+    paths = [p for p in library_sources() + private_headers() if arguments.only in str(p)]
     mutations = [m for path in paths for m in candidates(path)]
     random.Random(arguments.seed).shuffle(mutations)
     programs = sorted({p for path in paths for p in programs_of(path)})
