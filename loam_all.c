@@ -8,6 +8,7 @@
 #include "src/block.c"
 #include "src/books.c"
 #include "src/books_print.c"
+#include "src/books_tables.c"
 #include "src/boot.c"
 #include "src/bump.c"
 #include "src/cpu.c"

@@ -17,6 +17,7 @@
 
 #define BOOKS_BATCH     32u                    /* frames moved at once, on the stack */
 #define BOOKS_NODES     (LOAM_SPARE_NODES / 2) /* enough for any one change */
+#define BOOKS_TRIES     64u                    /* at a free frame whose block is at work */
 #define BOOKS_FOREIGN   "loam: range given back is not its owner's"
 #define BOOKS_UNCOVERED "loam: frames given back for an owner who has none"
 
@@ -36,7 +37,8 @@ enum loam_status loam_set_pressure(struct loam *mm, const struct loam_pressure_h
     if (!loam_once_is_ready(&mm->once))
         return LOAM_STATE;
     loam_pressure_init(&mm->pressure, hooks);
-    mm->pressure_interval = loam_pressure_interval(&mm->pressure, mm->ledger.line_count);
+    mm->pressure_interval = /* each CPU counts what it takes for each owner apart */
+        loam_pressure_interval(&mm->pressure, mm->ledger.line_count * LOAM_OWNERS);
     return LOAM_OK;
 }
 
@@ -52,16 +54,18 @@ static struct loam_pressure_report books_report(struct loam *mm, enum loam_zone 
     return report;
 }
 
-/* A request has failed: is it worth another try? No lock is held. @param attempt starts at
- * 0; advanced */
-static bool books_relieve(struct loam *mm, enum loam_zone zone, uint64_t page_count,
-                          unsigned *attempt)
+/* A request has failed: is it worth another try? No lock is held. */
+bool loam_books_relieve(struct loam *mm, enum loam_zone zone, uint64_t page_count,
+                        struct books_try *tried)
 {
-    if (loam_zero_drain(&mm->zeroed) != 0)
-        return true;
+    if (!tried->is_drained) {
+        tried->is_drained = true;
+        if (loam_zero_drain(&mm->zeroed) != 0)
+            return true;
+    }
     if (mm->pressure.hooks.relieve == NULL)
         return false;
-    const struct loam_pressure_report report = books_report(mm, zone, page_count, (*attempt)++);
+    const struct loam_pressure_report report = books_report(mm, zone, page_count, tried->attempt++);
     return loam_pressure_relieve(&mm->pressure, &report);
 }
 
@@ -118,13 +122,14 @@ loam_phys loam_take_frames(struct loam *mm, unsigned order, enum loam_zone zone,
                            enum loam_owner owner)
 {
     loam_phys block;
-    unsigned attempt = 0;
+    struct books_try tried = { false, 0 };
 
     if (!loam_once_is_ready(&mm->once) || !books_serves(owner) || order > LOAM_ORDER_MAX)
         return loam_phys_none();
     do { /* ends: a bounded number of attempts */
         block = loam_frame_alloc(&mm->frame, order, zone);
-    } while (loam_phys_is_none(block) && books_relieve(mm, zone, UINT64_C(1) << order, &attempt));
+    } while (loam_phys_is_none(block) &&
+             loam_books_relieve(mm, zone, UINT64_C(1) << order, &tried));
     if (!loam_phys_is_none(block))
         books_charge(mm, zone, owner, UINT64_C(1) << order);
     return block;
@@ -134,34 +139,30 @@ loam_phys loam_take_zeroed(struct loam *mm, unsigned order, enum loam_zone zone,
                            enum loam_owner owner)
 {
     loam_phys block;
-    unsigned attempt = 0;
+    struct books_try tried = { false, 0 };
 
     if (!loam_once_is_ready(&mm->once) || !books_serves(owner) || order > LOAM_ORDER_MAX)
         return loam_phys_none();
     do { /* ends: a bounded number of attempts */
         block = loam_zero_alloc(&mm->zeroed, order, zone);
-    } while (loam_phys_is_none(block) && books_relieve(mm, zone, UINT64_C(1) << order, &attempt));
+    } while (loam_phys_is_none(block) &&
+             loam_books_relieve(mm, zone, UINT64_C(1) << order, &tried));
     if (!loam_phys_is_none(block))
         books_charge(mm, zone, owner, UINT64_C(1) << order);
     return block;
-}
-
-size_t loam_idle(struct loam *mm, size_t most)
-{
-    return loam_once_is_ready(&mm->once) ? loam_zero_refill(&mm->zeroed, most) : 0;
 }
 
 size_t loam_take_bulk(struct loam *mm, enum loam_zone zone, enum loam_owner owner, loam_phys *out,
                       size_t count)
 {
     size_t taken = 0;
-    unsigned attempt = 0;
+    struct books_try tried = { false, 0 };
 
     if (!loam_once_is_ready(&mm->once) || !books_serves(owner))
         return 0;
     do { /* ends: a bounded number of attempts */
         taken += loam_frame_alloc_bulk(&mm->frame, zone, out + taken, count - taken);
-    } while (taken < count && books_relieve(mm, zone, count - taken, &attempt));
+    } while (taken < count && loam_books_relieve(mm, zone, count - taken, &tried));
     if (taken != 0)
         books_charge(mm, zone, owner, taken);
     return taken;
@@ -170,8 +171,8 @@ size_t loam_take_bulk(struct loam *mm, enum loam_zone zone, enum loam_owner owne
 /* ---- stocks ---------------------------------------------------------------- */
 
 /* Add up to @p count frames to a stock. @return how many */
-static uint64_t books_refill(struct loam *mm, struct loam_stock *stock, enum loam_owner owner,
-                             uint64_t count)
+uint64_t loam_books_refill(struct loam *mm, struct loam_stock *stock, enum loam_owner owner,
+                           uint64_t count)
 {
     loam_phys frame[BOOKS_BATCH];
     uint64_t added = 0;
@@ -190,8 +191,8 @@ static uint64_t books_refill(struct loam *mm, struct loam_stock *stock, enum loa
 
 /* Give frames of a stock back until a level is reached. Most are counted, but one that
  * early handed out is recorded: what no node can be had for stays in the stock. */
-static void books_trim(struct loam *mm, struct loam_stock *stock, enum loam_owner owner,
-                       uint64_t level)
+void loam_books_trim(struct loam *mm, struct loam_stock *stock, enum loam_owner owner,
+                     uint64_t level)
 {
     while (loam_stock_level(stock) > level) {
         struct loam_interval interval = { .owner = LOAM_OWNER_USABLE };
@@ -217,7 +218,7 @@ static uint64_t books_refill_nodes(struct loam *mm)
 
     if (level >= BOOKS_NODES)
         return 0;
-    return books_refill(mm, &mm->nodes, LOAM_OWNER_METADATA, BOOKS_NODES - level);
+    return loam_books_refill(mm, &mm->nodes, LOAM_OWNER_METADATA, BOOKS_NODES - level);
 }
 
 /* Record an owner. On failure the nodes that it was tried with go back, too. */
@@ -229,9 +230,9 @@ enum loam_status loam_books_record(struct loam *mm, struct loam_phys_range range
     const uint64_t level = loam_stock_level(&mm->nodes);
 
     if (st != LOAM_OK)
-        books_trim(mm, &mm->nodes, LOAM_OWNER_METADATA, level > added ? level - added : 0);
+        loam_books_trim(mm, &mm->nodes, LOAM_OWNER_METADATA, level > added ? level - added : 0);
     else if (level > UINT64_C(2) * LOAM_SPARE_NODES + mm->memmap.entry_count / 32)
-        books_trim(mm, &mm->nodes, LOAM_OWNER_METADATA, LOAM_SPARE_NODES);
+        loam_books_trim(mm, &mm->nodes, LOAM_OWNER_METADATA, LOAM_SPARE_NODES);
     return st;
 }
 
@@ -276,11 +277,33 @@ static void books_release(struct loam *mm, struct loam_phys_range range) LOAM_NE
         loam_frame_release(&mm->frame, loam_phys_range_of(loam_phys_at(at), end - at));
 }
 
-/* Free frames that were struck off the ledger, likewise. */
+/* Frames that were to be retired when they are given back may have become free since: taken
+ * for used a moment before, or given back by the library itself. */
+void loam_books_retire_free(struct loam *mm)
+{
+    if (atomic_load(&mm->retire_count) == 0)
+        return;
+    const loam_irq_state irq = loam_ticketlock_acquire_irq(&mm->books);
+    for (unsigned i = 0; i < atomic_load(&mm->retire_count);) {
+        const loam_phys bad = mm->retire[i];
+        if (loam_frame_reserve(&mm->frame, loam_phys_range_of(bad, LOAM_PAGE_SIZE)) != LOAM_OK) {
+            i++;
+            continue;
+        }
+        mm->retire[i] = mm->retire[atomic_fetch_sub(&mm->retire_count, 1) - 1];
+        books_condemn(mm, bad);
+    }
+    loam_ticketlock_release_irq(&mm->books, irq);
+}
+
+/* Free frames that were struck off the ledger, but for what is to be retired. */
 static void books_free(struct loam *mm, loam_phys block, unsigned order)
 {
-    if (order > LOAM_ORDER_MAX || atomic_load(&mm->retire_count) == 0) {
+    const bool is_block = order <= LOAM_ORDER_MAX && block.addr % loam_order_bytes(order) == 0;
+
+    if (atomic_load(&mm->retire_count) == 0 || !is_block) {
         loam_frame_free(&mm->frame, block, order);
+        loam_books_retire_free(mm);
         return;
     }
     const struct loam_phys_range range = loam_phys_range_of(block, loam_order_bytes(order));
@@ -295,6 +318,8 @@ static void books_free(struct loam *mm, loam_phys block, unsigned order)
 void loam_give_frames(struct loam *mm, loam_phys block, unsigned order, enum loam_owner owner)
 {
     books_require_ready(mm, block, owner);
+    LOAM_CHECK_IF(LOAM_CHECK >= 2, order != 0 || !loam_zero_has(&mm->zeroed, block),
+                  "loam: frame given back is free, and zeroed", block.addr, 0);
     if (order <= LOAM_ORDER_MAX) /* else the next call names the rule */
         books_strike(mm, block, owner, UINT64_C(1) << order);
     books_free(mm, block, order);
@@ -310,24 +335,46 @@ void loam_give_bulk(struct loam *mm, enum loam_owner owner, const loam_phys *fra
         books_free(mm, frame[i], 0);
 }
 
+/* Is it a frame that the library keeps for good, or that is retired? */
+static enum loam_status books_may_retire(struct loam *mm, loam_phys frame) LOAM_NEEDS(mm->books)
+{
+    struct loam_interval interval = { .owner = LOAM_OWNER_USABLE };
+
+    if (!loam_usage_lookup(&mm->usage, frame, &interval))
+        return LOAM_NOT_FOUND;
+    if (interval.owner == LOAM_OWNER_BAD ||
+        books_retiring(mm, frame.addr, frame.addr + LOAM_PAGE_SIZE) != NULL)
+        return LOAM_STATE;
+    return interval.owner == LOAM_OWNER_USABLE || interval.owner == LOAM_OWNER_BOOTLOADER ||
+                   books_serves(interval.owner)
+               ? LOAM_OK
+               : LOAM_UNSUPPORTED;
+}
+
 static enum loam_status retire_locked(struct loam *mm, loam_phys frame) LOAM_NEEDS(mm->books)
 {
     const struct loam_phys_range page = loam_phys_range_of(frame, LOAM_PAGE_SIZE);
     const unsigned count = atomic_load(&mm->retire_count);
-    struct loam_interval interval;
 
-    if (books_retiring(mm, frame.addr, frame.addr + LOAM_PAGE_SIZE) != NULL ||
-        (loam_usage_lookup(&mm->usage, frame, &interval) && interval.owner == LOAM_OWNER_BAD))
-        return LOAM_STATE;
-    const enum loam_status st = loam_frame_reserve(&mm->frame, page);
-    if (st == LOAM_OK)
-        books_condemn(mm, frame);
-    if (st != LOAM_OVERLAP)
-        return st;
+    if (!loam_is_page_aligned(frame.addr))
+        return LOAM_INVALID;
+    if (!loam_frame_has(&mm->frame, page))
+        return LOAM_NOT_FOUND;
+    LOAM_TRY(books_may_retire(mm, frame));
     if (count == LOAM_RETIRE_MAX)
         return LOAM_NO_SPACE;
     mm->retire[count] = frame;
-    atomic_store(&mm->retire_count, count + 1);
+    atomic_store(&mm->retire_count, count + 1); /* before the look: who frees it later sees it */
+    for (unsigned tries = 0; tries < BOOKS_TRIES; tries++) { /* its block may be at work */
+        const enum loam_status st = loam_frame_reserve(&mm->frame, page);
+        if (st == LOAM_OK) {
+            atomic_store(&mm->retire_count, count);
+            books_condemn(mm, frame);
+            return LOAM_OK;
+        }
+        if (loam_frame_free_in(&mm->frame, page) == 0)
+            break;
+    }
     return LOAM_OVERLAP;
 }
 
@@ -342,71 +389,12 @@ enum loam_status loam_retire(struct loam *mm, loam_phys frame)
     return st;
 }
 
-/* ---- page tables ----------------------------------------------------------- */
-
-/* Most tables a range can need, were it mapped in 4 KiB pages. */
-static uint64_t tables_at_most(const struct loam *mm, struct loam_virt_range virt)
-{
-    const uint64_t last = virt.start.addr + (virt.size - 1);
-    uint64_t count = 0;
-    for (unsigned shift = 21; shift < 12u + 9u * mm->features.levels; shift += 9)
-        count += (last >> shift) - (virt.start.addr >> shift) + 1;
-    return count;
-}
-
-/* Have more spare tables. @return false: there is no memory for any */
-static bool books_refill_tables(struct loam *mm, uint64_t count)
-{
-    unsigned attempt = 0;
-
-    do { /* ends: a bounded number of attempts */
-        if (books_refill(mm, &mm->tables, LOAM_OWNER_PAGE_TABLES, count) != 0)
-            return true;
-    } while (books_relieve(mm, LOAM_ZONE_ANY, count, &attempt));
-    return false;
-}
-
-/* One operation on page tables, repeated with more and more spare tables until
- * it finds enough or there are no more. */
-enum table_change { CHANGE_MAP, CHANGE_UNMAP, CHANGE_PROTECT };
-
-static enum loam_status change_tables(struct loam *mm, enum table_change change,
-                                      struct loam_virt_range virt, loam_phys phys,
-                                      struct loam_attr attr)
+size_t loam_idle(struct loam *mm, size_t most)
 {
     if (!loam_once_is_ready(&mm->once))
-        return LOAM_STATE;
-    for (uint64_t more = LOAM_SPARE_TABLES;; more *= 2) {
-        enum loam_status st;
-        if (change == CHANGE_MAP)
-            st = loam_space_map(&mm->space, virt, phys, attr);
-        else if (change == CHANGE_UNMAP)
-            st = loam_space_unmap(&mm->space, virt);
-        else
-            st = loam_space_protect(&mm->space, virt, attr);
-        if (st != LOAM_NO_MEMORY || more > 2 * (tables_at_most(mm, virt) + LOAM_SPARE_TABLES) ||
-            !books_refill_tables(mm, more)) {
-            books_trim(mm, &mm->tables, LOAM_OWNER_PAGE_TABLES, LOAM_SPARE_TABLES);
-            return st;
-        }
-    }
-}
-
-enum loam_status loam_map(struct loam *mm, struct loam_virt_range virt, loam_phys phys,
-                          struct loam_attr attr)
-{
-    return change_tables(mm, CHANGE_MAP, virt, phys, attr);
-}
-
-enum loam_status loam_unmap(struct loam *mm, struct loam_virt_range virt)
-{
-    const struct loam_attr none = { LOAM_PROT_READ, LOAM_CACHE_WB };
-    return change_tables(mm, CHANGE_UNMAP, virt, loam_phys_none(), none);
-}
-
-enum loam_status loam_protect(struct loam *mm, struct loam_virt_range virt, struct loam_attr attr)
-{
-    return change_tables(mm, CHANGE_PROTECT, virt, loam_phys_none(), attr);
+        return 0;
+    loam_books_retire_free(mm);
+    return loam_zero_refill(&mm->zeroed, most);
 }
 
 /* ---- ranges ---------------------------------------------------------------- */
@@ -443,12 +431,12 @@ static enum loam_status books_take_range(struct loam *mm, const struct loam_fram
 {
     const enum loam_zone zone = books_zone_of(request);
     enum loam_status st = LOAM_OK;
-    unsigned attempt = 0;
+    struct books_try tried = { false, 0 };
 
     do { /* ends: a bounded number of attempts */
         *out = books_take_block(mm, request);
         st = loam_phys_is_none(*out) ? loam_frame_alloc_range(&mm->frame, request, out) : LOAM_OK;
-    } while (st != LOAM_OK && books_relieve(mm, zone, request->page_count, &attempt));
+    } while (st != LOAM_OK && loam_books_relieve(mm, zone, request->page_count, &tried));
     return st;
 }
 
@@ -503,22 +491,6 @@ static bool is_owned_by(struct loam *mm, struct loam_phys_range range, enum loam
     }
 }
 
-/* Is every frame of the range one that the frame allocator manages? */
-static bool books_is_managed(const struct loam *mm, struct loam_phys_range range)
-{
-    const uint64_t last = range.start.addr + (range.size - 1);
-    struct loam_phys_range managed;
-    for (uint64_t at = range.start.addr;;) {
-        if (!loam_frame_next_range(&mm->frame, loam_phys_at(at), &managed) ||
-            managed.start.addr > at)
-            return false;
-        const uint64_t end = managed.start.addr + (managed.size - 1);
-        if (end >= last)
-            return true;
-        at = end + 1;
-    }
-}
-
 enum loam_status loam_give(struct loam *mm, struct loam_phys_range range, enum loam_owner owner)
 {
     if (!loam_once_is_ready(&mm->once))
@@ -529,15 +501,17 @@ enum loam_status loam_give(struct loam *mm, struct loam_phys_range range, enum l
     const loam_irq_state irq = loam_ticketlock_acquire_irq(&mm->books);
     LOAM_REQUIRE(books_serves(owner) && is_owned_by(mm, range, owner), BOOKS_FOREIGN,
                  range.start.addr, range.size);
-    const enum loam_status st = books_is_managed(mm, range)
+    const enum loam_status st = loam_frame_has(&mm->frame, range)
                                     ? loam_books_record(mm, range, LOAM_OWNER_USABLE)
                                     : LOAM_NOT_FOUND;
     const bool is_plain = atomic_load(&mm->retire_count) == 0;
     if (st == LOAM_OK && !is_plain)
         books_release(mm, range);
     loam_ticketlock_release_irq(&mm->books, irq);
-    if (st == LOAM_OK && is_plain)
+    if (st == LOAM_OK && is_plain) {
         loam_frame_release(&mm->frame, range);
+        loam_books_retire_free(mm);
+    }
     return st;
 }
 
@@ -550,7 +524,7 @@ static enum loam_status reclaim_interval_locked(struct loam *mm, struct loam_phy
 {
     if (range.start.addr == 0)
         range.size = LOAM_PAGE_SIZE;
-    const bool is_managed = books_is_managed(mm, range);
+    const bool is_managed = loam_frame_has(&mm->frame, range);
     LOAM_TRY(loam_books_record(mm, range, is_managed ? LOAM_OWNER_USABLE : LOAM_OWNER_RESERVED));
     if (is_managed) {
         books_release(mm, range);

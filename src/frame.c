@@ -9,7 +9,8 @@
 #include "internal/frame_find.h"
 #include "internal/inject.h"
 
-#ifndef FRAME_WAIT /* looks at a lane that is taken before it is left alone */
+#define FRAME_DRAINS 8u /* of all lanes, for one request */
+#ifndef FRAME_WAIT      /* looks at a lane that is taken before it is left alone */
 #define FRAME_WAIT 256u
 #endif
 
@@ -18,10 +19,18 @@ LOAM_STATIC_ASSERT(sizeof(struct loam_frame_lane) == 64, "frame.h says so");
 
 /* ---- lanes --------------------------------------------------------------- */
 
-/* Enter any lane from one on. */
-__attribute__((noinline)) static struct loam_frame_lane *frame_enter_from(
-    const struct loam_frame *frame, unsigned lane)
+/* CPUs that have a lane of their own; behind these come as many more, and two. */
+static inline unsigned frame_cpu_count(const struct loam_frame *frame)
 {
+    return (frame->lane_count - 2) / 2;
+}
+
+/* Enter another lane than the CPU's own: first the one that nobody else begins with. */
+__attribute__((noinline)) static struct loam_frame_lane *frame_enter_from(
+    const struct loam_frame *frame, unsigned cpu)
+{
+    unsigned lane = cpu < frame_cpu_count(frame) ? frame_cpu_count(frame) + cpu : cpu;
+
     while (lane >= frame->lane_count || !frame_lane_enter(&frame->lane[lane]))
         lane = lane + 1 < frame->lane_count ? lane + 1 : 0; /* ends: more lanes than contexts */
     return &frame->lane[lane];
@@ -37,13 +46,17 @@ static inline struct loam_frame_lane *frame_enter(const struct loam_frame *frame
                : frame_enter_from(frame, cpu);
 }
 
-/* Put back what waits in all lanes but one, as far as nobody is at work in them. */
-static void frame_drain_others(struct loam_frame *frame, unsigned mine)
+/* Put back what waits in all lanes but one, as far as nobody is at work in them.
+ * @return false: nothing waits anywhere */
+static bool frame_drain_others(struct loam_frame *frame, unsigned mine)
 {
+    bool has_found = false;
+
     for (unsigned i = 0; i < frame->lane_count; i++) {
         struct loam_frame_lane *const lane = &frame->lane[i];
         if (i == mine || atomic_load_explicit(&lane->holds, memory_order_relaxed) == 0)
             continue;
+        has_found = true;
         bool is_mine = frame_lane_enter(lane);
         for (unsigned wait = 0; wait < FRAME_WAIT && !is_mine; wait++)
             is_mine = frame_lane_enter(lane);
@@ -53,28 +66,33 @@ static void frame_drain_others(struct loam_frame *frame, unsigned mine)
             atomic_fetch_add(&frame->drain_count, 1);
         }
     }
+    return has_found;
 }
 
 void loam_frame_drain(struct loam_frame *frame)
 {
-    frame_drain_others(frame, frame->lane_count);
+    (void)frame_drain_others(frame, frame->lane_count);
 }
 
 /* ---- finding blocks ------------------------------------------------------ */
 
 /* frame_find(), with what waits in lanes if nothing is found: also in the one that was
- * entered, whose other block may have what is needed. */
+ * entered, whose other block may have what is needed. Others may take what was drained, and
+ * let it wait again: so there are some tries. */
 static uint64_t frame_find_drained(const struct frame_search *search, struct frame_owned *owned)
 {
     struct loam_frame_lane *const lane = &search->frame->lane[search->lane];
-    const uint64_t found = frame_find(search, owned);
+    uint64_t found = frame_find(search, owned);
 
-    if (found != FRAME_NONE)
-        return found;
-    frame_drain_others(search->frame, search->lane);
-    frame_lane_empty(lane);
-    atomic_store_explicit(&lane->holds, 1, memory_order_relaxed);
-    return frame_find(search, owned);
+    for (unsigned i = 0; i < FRAME_DRAINS && found == FRAME_NONE; i++) {
+        const bool has_drained = frame_drain_others(search->frame, search->lane);
+        if (!has_drained && i != 0)
+            break;
+        frame_lane_empty(lane);
+        atomic_store_explicit(&lane->holds, 1, memory_order_relaxed);
+        found = frame_find(search, owned);
+    }
+    return found;
 }
 
 /* ---- allocation ---------------------------------------------------------- */
@@ -175,6 +193,7 @@ static uint64_t frame_alloc_in_lane(struct frame_search *search, struct loam_fra
     struct frame_owned *const owned = search->order == 0 ? &lane->single : &lane->group;
 
     search->lane = (unsigned)(lane - search->frame->lane);
+    search->table = frame_table(search->frame); /* has the block that the lane has by now */
     if (owned->region != NULL) {
         if (!frame_suits(search, owned))
             return frame_alloc_elsewhere(search);
@@ -292,12 +311,14 @@ static inline loam_phys frame_address(uint64_t found)
 /* Whole blocks, drained from lanes if none is free. */
 static uint64_t frame_alloc_large(const struct frame_search *search)
 {
-    const uint64_t found = frame_alloc_blocks(search);
+    uint64_t found = frame_alloc_blocks(search);
 
-    if (found != FRAME_NONE)
-        return found;
-    loam_frame_drain(search->frame);
-    return frame_alloc_blocks(search);
+    for (unsigned i = 0; i < FRAME_DRAINS && found == FRAME_NONE; i++) {
+        if (!frame_drain_others(search->frame, search->frame->lane_count))
+            break;
+        found = frame_alloc_blocks(search);
+    }
+    return found;
 }
 
 /* Any order. */
@@ -403,7 +424,8 @@ size_t loam_frame_alloc_bulk(struct loam_frame *frame, enum loam_zone zone, loam
 /* ---- free ---------------------------------------------------------------- */
 
 /* Free frames [at, at + count) of a region, by index from its base, all in one block. */
-static void frame_free_in(const struct loam_frame_region *region, uint64_t at, uint64_t count)
+static void frame_free_in(const struct loam_frame *frame, const struct loam_frame_region *region,
+                          uint64_t at, uint64_t count)
 {
     const uint64_t end = at + count;
     uint64_t row;
@@ -418,7 +440,7 @@ static void frame_free_in(const struct loam_frame_region *region, uint64_t at, u
                      FRAME_RULE_TWICE, (region->base + at) * LOAM_PAGE_SIZE, count);
     }
     while (frame_next_row(&at, end, &row, &bits))
-        frame_clear(region, row, bits);
+        frame_clear(frame, region, row, bits);
 }
 
 /* Panic unless frames [at, at + count) of a region are all in use. */
@@ -436,12 +458,13 @@ static void frame_require_used(const struct loam_frame *frame,
 }
 
 /* Free what frame_require_used() has seen, block by block. */
-static void frame_free_many(const struct loam_frame_region *region, uint64_t at, uint64_t count)
+static void frame_free_many(const struct loam_frame *frame, const struct loam_frame_region *region,
+                            uint64_t at, uint64_t count)
 {
     while (count != 0) {
         const uint64_t rest = FRAME_BLOCK_FRAMES - at % FRAME_BLOCK_FRAMES;
         const uint64_t many = rest < count ? rest : count;
-        frame_free_in(region, at, many);
+        frame_free_in(frame, region, at, many);
         at += many;
         count -= many;
     }
@@ -464,10 +487,10 @@ __attribute__((noinline)) static void frame_free_order(const struct loam_frame *
         const uint64_t bits = frame_bits((unsigned)(at % FRAME_ROW_FRAMES), count);
         LOAM_REQUIRE(frame_are_used(frame, region, at / FRAME_ROW_FRAMES, bits), FRAME_RULE_TWICE,
                      block.addr, count);
-        frame_clear(region, at / FRAME_ROW_FRAMES, bits);
+        frame_clear(frame, region, at / FRAME_ROW_FRAMES, bits);
     } else if (order != LOAM_ORDER_2M || !frame_free_block(region, at / FRAME_BLOCK_FRAMES)) {
         frame_require_used(frame, region, at, count);
-        frame_free_many(region, at, count);
+        frame_free_many(frame, region, at, count);
     }
 }
 
@@ -505,6 +528,8 @@ static inline bool frame_free_single(const struct loam_frame *frame, uint64_t nu
         !frame_is_plain(frame, frame_word(region, at / FRAME_BLOCK_FRAMES), number) ||
         !atomic_compare_exchange_strong(row, &seen, seen ^ bit))
         return false;
+    if (LOAM_CHECK >= 2)
+        frame_require_alone(frame, region, at / FRAME_ROW_FRAMES, bit);
     if (__builtin_expect(seen == FRAME_FULL || seen == bit, 0))
         frame_freed(region, at / FRAME_BLOCK_FRAMES);
     return true;
@@ -540,7 +565,7 @@ void loam_frame_release(struct loam_frame *frame, struct loam_phys_range range)
             if (check != 0)
                 frame_require_used(frame, region, number - region->base, count);
             else
-                frame_free_many(region, number - region->base, count);
+                frame_free_many(frame, region, number - region->base, count);
             number += count;
         }
     }

@@ -278,7 +278,14 @@ static const char *frame_audit_table(const struct loam_frame_table *table)
     return at == table->span_count ? NULL : "frame: a span is of no region";
 }
 
-static const char *frame_audit_lane(const struct loam_frame_lane *lane)
+/* Does the word of a block that a lane has name that lane? */
+static bool frame_is_owner(const struct frame_owned *owned, unsigned lane)
+{
+    return owned->region == NULL ||
+           frame_word(owned->region, owned->block) == (FRAME_OWNED | lane << 2);
+}
+
+static const char *frame_audit_lane(const struct loam_frame_lane *lane, unsigned index)
 {
     const uint64_t mask = atomic_load(&lane->mask);
     const struct loam_frame_region *const region = lane->single.region;
@@ -286,6 +293,8 @@ static const char *frame_audit_lane(const struct loam_frame_lane *lane)
     if (atomic_load(&lane->holds) == 0 &&
         (mask != 0 || region != NULL || lane->group.region != NULL))
         return "frame: a lane holds what it says it does not";
+    if (!frame_is_owner(&lane->single, index) || !frame_is_owner(&lane->group, index))
+        return "frame: a block does not know of its lane";
     if (mask == 0)
         return NULL;
     const uint64_t at = region == NULL ? UINT64_MAX : atomic_load(&lane->frame) - region->base;
@@ -315,7 +324,7 @@ const char *loam_frame_audit(const struct loam_frame *frame)
     uint64_t gone_count = 0;
 
     for (unsigned i = 0; i < frame->lane_count && broken == NULL; i++)
-        broken = frame_audit_lane(&frame->lane[i]);
+        broken = frame_audit_lane(&frame->lane[i], i);
     for (unsigned i = 0; i < table->region_count && broken == NULL; i++) {
         broken = frame_audit_region(frame, table->region[i]);
         gone_count += frame_count_gone(table->region[i]);
@@ -341,7 +350,7 @@ static uint64_t frame_row_drained(const struct loam_frame *frame,
 uint64_t loam_frame_digest(const struct loam_frame *frame)
 {
     const struct loam_frame_table *const table = frame_table(frame);
-    uint64_t digest = LOAM_DIGEST_START;
+    uint64_t digest = loam_digest_add(LOAM_DIGEST_START, atomic_load(&frame->gone_count));
 
     for (unsigned i = 0; i < table->region_count; i++) {
         const struct loam_frame_region *const region = table->region[i];

@@ -26,8 +26,13 @@ static bool frame_are_free(const struct loam_frame_region *region, uint64_t at, 
     return frame_free_from(region, at, at + count) == at;
 }
 
-/* Take frames [at, at + count) of a region, all free and in blocks that nobody owns, or none. */
-static bool frame_take_exactly(const struct loam_frame_region *region, uint64_t at, uint64_t count)
+/*
+ * Take frames [at, at + count) of a region, all free and in blocks that nobody owns, or none.
+ *
+ * @param refused set if a block is owned, or gone: below its first frame there may be a place
+ */
+static bool frame_take_exactly(const struct loam_frame_region *region, uint64_t at, uint64_t count,
+                               uint64_t *refused)
 {
     const uint64_t first = at / FRAME_BLOCK_FRAMES;
     const uint64_t end = (at + count - 1) / FRAME_BLOCK_FRAMES + 1;
@@ -36,6 +41,8 @@ static bool frame_take_exactly(const struct loam_frame_region *region, uint64_t 
     while (block < end &&
            (frame_claim(region, block, FRAME_FREE, 0) || frame_claim(region, block, FRAME_OPEN, 0)))
         block++;
+    if (block != end)
+        *refused = block * FRAME_BLOCK_FRAMES;
     const bool is_taken = block == end && frame_are_free(region, at, count);
     if (is_taken)
         frame_mark(region, at, count);
@@ -70,24 +77,37 @@ static bool frame_part_in(const struct loam_frame *frame, uint64_t number, uint6
     return true;
 }
 
-enum loam_status loam_frame_reserve(struct loam_frame *frame, struct loam_phys_range range)
+bool loam_frame_has(const struct loam_frame *frame, struct loam_phys_range range)
 {
     const uint64_t first = range.start.addr / LOAM_PAGE_SIZE;
     const uint64_t end = first + range.size / LOAM_PAGE_SIZE;
     const struct loam_frame_region *region;
     uint64_t count;
 
-    if (range.size == 0 || (range.start.addr | range.size) % LOAM_PAGE_SIZE != 0 ||
-        !loam_range_fits(range.start.addr, range.size))
-        return LOAM_INVALID;
     for (uint64_t number = first; number < end; number += count)
         if (!frame_part_in(frame, number, end, &region, &count) ||
             frame_any_gone(frame, region, number - region->base, count))
-            return LOAM_NOT_FOUND;
+            return false;
+    return true;
+}
+
+enum loam_status loam_frame_reserve(struct loam_frame *frame, struct loam_phys_range range)
+{
+    const uint64_t first = range.start.addr / LOAM_PAGE_SIZE;
+    const uint64_t end = first + range.size / LOAM_PAGE_SIZE;
+    const struct loam_frame_region *region;
+    uint64_t refused;
+    uint64_t count;
+
+    if (range.size == 0 || (range.start.addr | range.size) % LOAM_PAGE_SIZE != 0 ||
+        !loam_range_fits(range.start.addr, range.size))
+        return LOAM_INVALID;
+    if (!loam_frame_has(frame, range))
+        return LOAM_NOT_FOUND;
     loam_frame_drain(frame);
     for (uint64_t number = first; number < end; number += count) {
         if (frame_part_in(frame, number, end, &region, &count) &&
-            frame_take_exactly(region, number - region->base, count))
+            frame_take_exactly(region, number - region->base, count, &refused))
             continue;
         if (number != first)
             loam_frame_release(frame,
@@ -153,11 +173,11 @@ static uint64_t frame_take_wish_in(const struct loam_frame_region *region,
             return FRAME_NONE;
         const uint64_t at = start - region->base;
         const uint64_t free_from = frame_free_from(region, at, at + wish->count);
-        if (free_from == at && frame_take_exactly(region, at, wish->count))
+        uint64_t refused = at + wish->count - 1; /* if a frame of it has just been taken */
+        if (free_from == at && frame_take_exactly(region, at, wish->count, &refused))
             return start;
-        end = free_from == at
-                  ? start + wish->count - 1
-                  : region->base + frame_used_from(region, from - region->base, free_from);
+        end = region->base +
+              (free_from == at ? refused : frame_used_from(region, from - region->base, free_from));
     }
 }
 

@@ -35,7 +35,9 @@ static size_t frame_region_bytes(const struct loam_frame_region *region)
 
 static unsigned frame_lanes_for(unsigned cpu_count)
 {
-    return 2 * cpu_count + 2; /* each CPU, and a handler on each, and some */
+    return cpu_count > LOAM_CPUS_MAX
+               ? UINT32_MAX
+               : 2 * cpu_count + 2; /* each CPU, and a handler on each, and some */
 }
 
 static bool frame_range_is_valid(struct loam_phys_range range)
@@ -162,7 +164,7 @@ enum loam_status loam_frame_init(struct loam_frame *frame, const struct loam_fra
 
 void loam_frame_set_cpu(struct loam_frame *frame, unsigned cpu, uint32_t node)
 {
-    LOAM_REQUIRE(cpu < LOAM_CPUS_MAX && cpu < frame->lane_count, "frame: no such CPU", cpu, node);
+    LOAM_REQUIRE(frame_lanes_for(cpu) < frame->lane_count, "frame: no such CPU", cpu, node);
     atomic_store(&frame->lane[cpu].node, node);
 }
 
@@ -483,8 +485,9 @@ bool loam_frame_next_range(const struct loam_frame *frame, loam_phys from,
             block++;
         if (block == end)
             continue;
-        for (; block != 0 && frame_word(region, block - 1) != FRAME_GONE; block--)
-            ;
+        while (has_gone && block != 0 && frame_word(region, block - 1) != FRAME_GONE)
+            block--;
+        block = has_gone ? block : 0;
         uint64_t stop = has_gone ? block + 1 : end;
         while (stop < end && frame_word(region, stop) != FRAME_GONE)
             stop++;

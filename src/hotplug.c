@@ -11,7 +11,8 @@ static const struct loam_attr hotplug_attr = { LOAM_PROT_READ | LOAM_PROT_WRITE,
 
 static bool hotplug_is_valid(struct loam_phys_range range)
 {
-    return range.size != 0 && loam_is_page_aligned(range.start.addr | range.size) &&
+    return range.size != 0 && range.start.addr >= LOAM_PAGE_SIZE &&
+           loam_is_page_aligned(range.start.addr | range.size) &&
            loam_range_fits(range.start.addr, range.size);
 }
 
@@ -30,7 +31,7 @@ static bool hotplug_virt(const struct loam *mm, struct loam_phys_range range,
 {
     const uint64_t last = range.start.addr + (range.size - 1);
 
-    if (last >= mm->window_bytes)
+    if (last >= mm->window_bytes || last >> mm->features.phys_bits != 0)
         return false;
     *virt = loam_virt_range_of(loam_hhdm_virt(mm->tables.hhdm, range.start), range.size);
     return true;
@@ -45,6 +46,16 @@ static enum loam_status hotplug_record(struct loam *mm, struct loam_phys_range r
     return st;
 }
 
+/* Where the RAM ends that was there at boot: books that lie in added memory would keep it
+ * from being removed. */
+static uint64_t hotplug_boot_end(const struct loam *mm)
+{
+    for (size_t i = mm->memmap.entry_count; i-- > 0;)
+        if (mm->memmap.entry[i].type == LOAM_MEM_USABLE)
+            return mm->memmap.entry[i].range.start.addr + mm->memmap.entry[i].range.size;
+    return 0;
+}
+
 /* Room for the books of a range's frames. */
 static enum loam_status hotplug_make_room(struct loam *mm, struct loam_phys_range range,
                                           struct loam_phys_range *room)
@@ -52,6 +63,7 @@ static enum loam_status hotplug_make_room(struct loam *mm, struct loam_phys_rang
     const uint64_t bytes = loam_frame_add_bytes_needed(&mm->frame, range);
     const struct loam_frame_request request = {
         .page_count = bytes / LOAM_PAGE_SIZE + !loam_is_page_aligned(bytes),
+        .limit = hotplug_boot_end(mm),
     };
 
     (void)loam_zero_drain(&mm->zeroed);

@@ -3,6 +3,8 @@
  */
 #include <loam/loam.h>
 
+#include <stdatomic.h>
+
 #include "internal/digest.h"
 
 /* Frames of an owner, in ranges and singly; not of USABLE. */
@@ -28,6 +30,15 @@ static const char *audit_own_frames(const struct loam *mm)
         return "loam: metadata and spare frames for nodes are not what is charged to them";
     if (mm->usage.total_bytes[LOAM_OWNER_HEAP] != mm->heap_range.size)
         return "loam: the heap's span is not what is charged to it";
+    return NULL;
+}
+
+/* What is to be retired when it is given back has not been. */
+static const char *audit_retired(const struct loam *mm)
+{
+    for (unsigned i = 0; i < atomic_load(&mm->retire_count); i++)
+        if (loam_frame_free_in(&mm->frame, loam_phys_range_of(mm->retire[i], LOAM_PAGE_SIZE)) != 0)
+            return "loam: a frame that is to be retired is free";
     return NULL;
 }
 
@@ -72,8 +83,9 @@ const char *loam_audit(struct loam *mm)
         (broken = loam_space_audit(&mm->space)) != NULL ||
         (broken = loam_locked_audit(&mm->heap)) != NULL)
         return broken;
-    broken = audit_own_frames(mm);
-    return broken != NULL ? broken : audit_frames(mm);
+    if ((broken = audit_own_frames(mm)) != NULL || (broken = audit_retired(mm)) != NULL)
+        return broken;
+    return audit_frames(mm);
 }
 
 uint64_t loam_digest(struct loam *mm)
@@ -92,5 +104,7 @@ uint64_t loam_digest(struct loam *mm)
     digest = loam_digest_add(digest, loam_zero_digest(&mm->zeroed));
     digest = loam_digest_add(digest, loam_space_digest(&mm->space));
     digest = loam_digest_add(digest, loam_locked_digest(&mm->heap));
+    digest = loam_digest_add(digest, atomic_load(&mm->retire_count));
+    digest = loam_digest_add(digest, mm->added_bytes);
     return loam_digest_add(digest, mm->reclaimed);
 }

@@ -392,8 +392,7 @@ size_t loam_zero_refill(struct loam_zero_pool *pool, size_t most)
     return done;
 }
 
-/* Is a frame in the pool? */
-static bool zero_holds(const struct loam_zero_pool *pool, loam_phys frame)
+bool loam_zero_has(const struct loam_zero_pool *pool, loam_phys frame)
 {
     for (unsigned i = 0; i < pool->group_count; i++) {
         const struct loam_zero_group *const group = zero_group(pool, i);
@@ -409,7 +408,7 @@ void loam_zero_put(struct loam_zero_pool *pool, loam_phys frame)
     struct zero_place place = { zero_home(pool), pool->group_count, 0 };
 
     LOAM_REQUIRE(loam_is_page_aligned(frame.addr), "zero: not a page frame", frame.addr, 0);
-    LOAM_CHECK_IF(LOAM_CHECK >= 2, !zero_holds(pool, frame), "zero: frame put back twice",
+    LOAM_CHECK_IF(LOAM_CHECK >= 2, !loam_zero_has(pool, frame), "zero: frame put back twice",
                   frame.addr, 0);
     LOAM_CHECK_IF(LOAM_CHECK >= 2, zero_is_zero(pool, frame), "zero: frame put back is not zero",
                   frame.addr, zero_first_other(zero_page(pool, frame)));

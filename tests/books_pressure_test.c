@@ -162,6 +162,27 @@ static void take_F25_asks_a_bounded_number_of_times(void **state)
     finish();
 }
 
+static bool idle_instead(void *context, const struct loam_pressure_report *report)
+{
+    (void)context;
+    (void)report;
+    reliefs++;
+    return loam_idle(&mm, 4) == 4; /* gives back nothing: zeroes what was drained, again */
+}
+
+/* There is memory, but no such block; and there are idle CPUs. */
+static void take_F25_ends_while_others_are_idle(void **state)
+{
+    const struct loam_pressure_hooks hooks = { .relieve = idle_instead };
+    (void)state;
+    start(1, 0);
+    assert_int_equal(loam_set_pressure(&mm, &hooks), LOAM_OK);
+    assert_int_equal(loam_idle(&mm, 4), 4);
+    assert_true(loam_phys_is_none(loam_take_frames(&mm, 16, LOAM_ZONE_ANY, LOAM_OWNER_KERNEL)));
+    assert_int_equal(reliefs, LOAM_PRESSURE_TRIES);
+    finish();
+}
+
 static void take_F26_lives_on_what_the_hook_gives(void **state)
 {
     static const size_t reliefs_of[] = { 1, 2, 700, FRAMES_MAX };
@@ -305,6 +326,7 @@ int main(void)
         cmocka_unit_test(take_F24_tells_once_that_memory_is_low),
         cmocka_unit_test(every_kind_of_request_tells),
         cmocka_unit_test(take_F25_asks_a_bounded_number_of_times),
+        cmocka_unit_test(take_F25_ends_while_others_are_idle),
         cmocka_unit_test(take_F26_lives_on_what_the_hook_gives),
         cmocka_unit_test(every_kind_of_request_asks),
         cmocka_unit_test(take_F29_of_zeroed_memory_is_zero),

@@ -95,6 +95,42 @@ static void retire_F30_of_a_used_frame_is_done_when_it_is_given(void **state)
     expect_never(bad, 5);
 }
 
+/* A page far from others: it has tables of its own. */
+static struct loam_virt_range far_page(uint64_t page)
+{
+    return loam_virt_range_of(loam_virt_at(UINT64_C(0xffffc00000000000) + GIB(page)), KIB(4));
+}
+
+/* What the library keeps for good is not taken from it; of tables that come and go it is
+ * done when they have gone. */
+static void retire_F30_of_the_librarys_own(void **state)
+{
+    (void)state;
+    start();
+    assert_int_equal(loam_retire(&mm, mm.heap_range.start), LOAM_UNSUPPORTED);
+    assert_int_equal(loam_retire(&mm, mm.frame_memory.start), LOAM_UNSUPPORTED);
+    assert_int_equal(loam_retire(&mm, mm.space.root), LOAM_UNSUPPORTED);
+    assert_int_equal(mm.retire_count, 0);
+    const struct loam_attr attr = { LOAM_PROT_READ, LOAM_CACHE_WB };
+    for (uint64_t page = 0; page < 40; page++)
+        assert_int_equal(loam_map(&mm, far_page(page), loam_phys_at(GIB(3)), attr), LOAM_OK);
+    uint64_t listed = 0;
+    for (uint64_t phys = MIB(2); phys < MIB(64) && listed < LOAM_RETIRE_MAX; phys += KIB(4)) {
+        const loam_phys frame = loam_phys_at(phys);
+        struct loam_interval interval;
+        if (loam_usage_lookup(&mm.usage, frame, &interval) && interval.owner == LOAM_OWNER_USABLE &&
+            loam_frame_free_in(&mm.frame, loam_phys_range_of(frame, KIB(4))) == 0) {
+            assert_int_equal(loam_retire(&mm, frame), LOAM_OVERLAP); /* a table, or a spare one */
+            listed++;
+        }
+    }
+    assert_in_range(listed, 30, LOAM_RETIRE_MAX);
+    for (uint64_t page = 0; page < 40; page++)
+        assert_int_equal(loam_unmap(&mm, far_page(page)), LOAM_OK);
+    assert_null(loam_audit(&mm));
+    assert_in_range(total(LOAM_OWNER_BAD) / KIB(4), listed - LOAM_SPARE_TABLES, listed);
+}
+
 /* Of the bootloader's memory it is done at the reclaim. */
 static void retire_F30_of_the_bootloaders_memory(void **state)
 {
@@ -153,6 +189,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(retire_F30_of_a_free_frame_is_done_at_once),
         cmocka_unit_test(retire_F30_of_a_used_frame_is_done_when_it_is_given),
+        cmocka_unit_test(retire_F30_of_the_librarys_own),
         cmocka_unit_test(retire_F30_of_the_bootloaders_memory),
         cmocka_unit_test(retire_F30_without_nodes_is_counted),
         cmocka_unit_test(retire_F30_refuses),

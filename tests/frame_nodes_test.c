@@ -164,6 +164,33 @@ static void alloc_on_looks_at_what_waits(void **state)
     assert_int_equal(take_any(0, LOAM_ZONE_ANY), NONE);
 }
 
+/* A handler that finds its CPU's lane taken gets frames of that CPU's node, from a lane that
+ * is no other CPU's own. */
+static void handlers_get_frames_of_their_node(void **state)
+{
+    static const uint64_t first[] = { GIB(4), GIB(6), GIB(8) };
+    (void)state;
+    two_nodes();
+    uint64_t waits[3];
+    for (unsigned cpu = 0; cpu < 3; cpu++) { /* something waits for each */
+        machine_set_cpu(cpu);
+        for (unsigned i = 0; i < 2; i++)
+            assert_int_not_equal(take_any(0, LOAM_ZONE_ANY), NONE);
+        waits[cpu] = loam_frame_measure_cpu(&frame, cpu);
+        assert_true(waits[cpu] > 3);
+    }
+    for (unsigned cpu = 0; cpu < 3; cpu++) {
+        machine_set_cpu(cpu);
+        assert_true(frame_lane_enter(&frame.lane[cpu]));
+        for (unsigned i = 0; i < 3; i++)
+            assert_true(take_any(0, LOAM_ZONE_ANY) - first[cpu] < GIB(2));
+        frame_lane_leave(&frame.lane[cpu]);
+    }
+    for (unsigned cpu = 0; cpu < 3; cpu++)
+        assert_int_equal(loam_frame_measure_cpu(&frame, cpu), waits[cpu]);
+    expect_sound();
+}
+
 /* Borders inside blocks, gaps between nodes, nodes without memory. */
 static void nodes_may_lie_anyhow(void **state)
 {
@@ -234,6 +261,8 @@ static void set_nodes_refuses(void **state)
     free(memory);
     assert_int_equal(node_stats(0).frame_count, GIB(5) - 1); /* unchanged */
     EXPECT_PANIC("frame: no such CPU", loam_frame_set_cpu(&frame, LOAM_CPUS_MAX, 0));
+    EXPECT_PANIC("frame: no such CPU", loam_frame_set_cpu(&frame, UINT32_MAX, 0));
+    EXPECT_PANIC("frame: no such CPU", loam_frame_set_cpu(&frame, 3, 0));
 }
 
 static void audit_names_what_is_wrong_with_spans(void **state)
@@ -282,6 +311,7 @@ int main(void)
         cmocka_unit_test_teardown(memory_is_used_in_this_order, forget_table),
         cmocka_unit_test_teardown(alloc_on_a_node_stays_there, forget_table),
         cmocka_unit_test_teardown(alloc_on_looks_at_what_waits, forget_table),
+        cmocka_unit_test_teardown(handlers_get_frames_of_their_node, forget_table),
         cmocka_unit_test_teardown(nodes_may_lie_anyhow, forget_table),
         cmocka_unit_test_teardown(nodes_do_not_change_what_is_in_use, forget_table),
         cmocka_unit_test_teardown(set_nodes_refuses, forget_table),

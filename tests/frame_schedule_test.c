@@ -31,6 +31,7 @@
 #define loam_frame_can_add            scheduled_frame_can_add
 #define loam_frame_add                scheduled_frame_add
 #define loam_frame_remove             scheduled_frame_remove
+#define loam_frame_has                scheduled_frame_has
 #define loam_frame_free_in            scheduled_frame_free_in
 #define loam_frame_next_range         scheduled_frame_next_range
 #define loam_frame_alloc_on           scheduled_frame_alloc_on
@@ -41,13 +42,35 @@
 #define loam_frame_measure_orders     scheduled_frame_measure_orders
 #define loam_frame_add_bytes_needed   scheduled_frame_add_bytes_needed
 #define loam_frame_nodes_bytes_needed scheduled_frame_nodes_bytes_needed
+#define loam_port_panic               scheduled_panic
 #define loam_port_cpu                 scheduled_cpu
 #define FRAME_WAIT                    2u
+
+#include <loam/port.h>
+
+__attribute__((noreturn)) void scheduled_panic(const struct loam_panic *panic);
 
 #include "../src/frame.c"
 #include "../src/frame_measure.c"
 #include "../src/frame_range.c"
 #include "../src/frame_setup.c"
+
+/* ---- panics -------------------------------------------------------------- */
+
+static bool may_panic;
+static unsigned panics;
+
+/* A CPU that panics stops; what has it to do with the others is their matter. */
+void loam_port_panic(const struct loam_panic *panic)
+{
+    if (!machine.is_on || !may_panic) {
+        (void)fprintf(stderr, "%s: ", panic->rule);
+        SCHEDULE_REQUIRE(may_panic && machine.is_on);
+    }
+    panics++;
+    finish_cpu();
+    abort(); /* it is not run again */
+}
 
 /* ---- what they do -------------------------------------------------------- */
 
@@ -463,6 +486,50 @@ static void frame_drains_against_allocation(void **state)
     explore_calls(calls, 3, 1, 3);
 }
 
+/* ---- the same frame, freed by two ------------------------------------------ */
+
+/*
+ * CPU 0 frees a frame and two beside it, and takes two of the three again; CPU 1 frees the
+ * first one, too, at any moment of this: one of the two is told. All is in use before.
+ */
+static void free_with_another(unsigned self)
+{
+    const loam_phys frame = loam_phys_at(BASE + 200 * LOAM_PAGE_SIZE);
+
+    loam_frame_free(&now.frame, frame, 0);
+    if (self != 0)
+        return;
+    loam_frame_free(&now.frame, loam_phys_at(frame.addr - LOAM_PAGE_SIZE), 0);
+    loam_frame_free(&now.frame, loam_phys_at(frame.addr - 2 * LOAM_PAGE_SIZE), 0);
+    for (unsigned i = 0; i < 2; i++)
+        now.slot[0][i] = loam_frame_alloc(&now.frame, 0, LOAM_ZONE_ANY);
+}
+
+static void restart_panics(void)
+{
+    restart();
+    panics = 0;
+}
+
+static void one_was_told(void)
+{
+    SCHEDULE_REQUIRE(panics == 1);
+    SCHEDULE_REQUIRE(loam_frame_audit(&now.frame) == NULL);
+}
+
+static void free_F14_by_two_is_always_seen(void **state)
+{
+    const struct schedule_world world = { 2, restart_panics, free_with_another, one_was_told };
+
+    (void)state;
+    two_blocks();
+    use(0, FRAMES);
+    begin_here();
+    may_panic = true;
+    explore(&world, 2);
+    may_panic = false;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -480,6 +547,7 @@ int main(void)
         cmocka_unit_test(frame_block_given_up_while_it_becomes_free),
         cmocka_unit_test(frame_block_given_up_while_it_is_looked_at),
         cmocka_unit_test(frame_drains_against_allocation),
+        cmocka_unit_test(free_F14_by_two_is_always_seen),
     };
     return RUN_TESTS(tests);
 }

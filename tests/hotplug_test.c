@@ -80,6 +80,20 @@ static void removed_memory_leaves_and_comes_back(void **state)
     }
 }
 
+/* The books of memory that was added later do not lie in it: it may go again. */
+static void added_memory_keeps_no_other_from_leaving(void **state)
+{
+    const struct loam_phys_range first = { { NEW_START }, MIB(16) };
+    const struct loam_phys_range later = { { NEW_START + MIB(16) }, MIB(48) };
+    (void)state;
+    start();
+    assert_int_equal(loam_add_memory(&mm, first, 0), LOAM_OK);
+    assert_int_equal(loam_add_memory(&mm, later, 1), LOAM_OK);
+    assert_int_equal(loam_remove_memory(&mm, first), LOAM_OK);
+    assert_int_equal(loam_remove_memory(&mm, later), LOAM_OK);
+    expect_sound();
+}
+
 /* RAM from boot may go, too; what anybody has stays. */
 static void memory_in_use_stays(void **state)
 {
@@ -120,6 +134,7 @@ static void add_F31_F32_refuses(void **state)
     } bad[] = {
         { NEW_START + 1, KIB(4), LOAM_INVALID },
         { NEW_START, 0, LOAM_INVALID },
+        { 0, KIB(4), LOAM_INVALID }, /* frame 0 is nobody's */
         { NEW_START, KIB(4) + 1, LOAM_INVALID },
         { UINT64_MAX - 4095, KIB(8), LOAM_INVALID },
         { MIB(8), MIB(2), LOAM_OVERLAP },             /* usable */
@@ -182,6 +197,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(added_memory_is_mapped_and_handed_out),
         cmocka_unit_test(removed_memory_leaves_and_comes_back),
+        cmocka_unit_test(added_memory_keeps_no_other_from_leaving),
         cmocka_unit_test(memory_in_use_stays),
         cmocka_unit_test(add_F31_F32_refuses),
         cmocka_unit_test(hotplug_fails_as_a_whole),

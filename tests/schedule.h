@@ -145,19 +145,26 @@ static void schedule_step(void)
         switch_to(cpu);
 }
 
+/* The running CPU does nothing more in this schedule. */
+static void finish_cpu(void)
+{
+    const unsigned self = machine.running;
+    unsigned next = 0;
+
+    machine.is_done[self] = true;
+    while (next < machine.world->cpus && machine.is_done[next])
+        next++;
+    if (next == machine.world->cpus)
+        (void)swapcontext(&machine.context[self], &machine.main);
+    else
+        switch_to(next);
+}
+
 static void run_cpu(void)
 {
     for (;;) {
-        const unsigned self = machine.running;
-        machine.world->cpu(self);
-        machine.is_done[self] = true;
-        unsigned next = 0;
-        while (next < machine.world->cpus && machine.is_done[next])
-            next++;
-        if (next == machine.world->cpus)
-            (void)swapcontext(&machine.context[self], &machine.main);
-        else
-            switch_to(next);
+        machine.world->cpu(machine.running);
+        finish_cpu();
     }
 }
 

@@ -24,6 +24,7 @@
 #define loam_zero_refill       scheduled_zero_refill
 #define loam_zero_put          scheduled_zero_put
 #define loam_zero_drain        scheduled_zero_drain
+#define loam_zero_has          scheduled_zero_has
 #define loam_zero_level        scheduled_zero_level
 #define loam_zero_measure      scheduled_zero_measure
 #define loam_zero_audit        scheduled_zero_audit

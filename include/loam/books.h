@@ -76,7 +76,9 @@ LOAM_NODISCARD enum loam_status loam_give(struct loam *mm, struct loam_phys_rang
  * What is caught: frames that are free already or no memory, at once; frames given
  * back in the name of somebody who has none, at once if this CPU has not given for
  * him more than it took before; of somebody who has some, by the audit; frames that
- * loam_take() recorded, by the audit. None of these calls reads the usage map.
+ * loam_take() recorded, and frames that are free and zeroed for later, by the audit (the
+ * latter at once at LOAM_CHECK 2). None of these calls looks into the usage map, but while
+ * frames wait to be retired.
  */
 
 /**
@@ -121,13 +123,14 @@ void loam_give_bulk(struct loam *mm, enum loam_owner owner, const loam_phys *fra
 
 /**
  * Never hand out a frame again: its memory has become bad. It is charged to LOAM_OWNER_BAD.
- * What the library itself uses - tables, heap, metadata - is not taken from it.
+ * What serves as a page table or a node goes when the library gives it back and frames are
+ * given, or loam_idle() is called, before it is taken again.
  *
  * @return LOAM_OK: it was free; LOAM_OVERLAP: it is in use, and will be retired when it
  *         is given back; LOAM_STATE: that was said before, or it is retired already, or
- *         loam_init() has not been called; LOAM_NO_SPACE: it is in use, and LOAM_RETIRE_MAX
- *         others are waiting; LOAM_NOT_FOUND: no frame of this memory; LOAM_INVALID: not
- *         page-aligned
+ *         loam_init() has not been called; LOAM_UNSUPPORTED: the library keeps it for good;
+ *         LOAM_NO_SPACE: LOAM_RETIRE_MAX others are waiting; LOAM_NOT_FOUND: no frame of
+ *         this memory; LOAM_INVALID: not page-aligned
  *
  * Context: any CPU, any interrupt state, not NMI.
  */

@@ -31,11 +31,11 @@
  *     frame: order is too large
  *
  * At LOAM_CHECK 0 a frame that is freed twice is not caught while it waits in a
- * lane, nor one that was removed. Below LOAM_CHECK 2 a part of a 2 MiB block is not
- * caught if it is freed by another CPU while the whole is, in a window of some
- * instructions; at 2 it is, for eight more locked instructions. The order of an
- * allocation is not recorded: a part of a block may be freed, page by page, and
- * exactly that part is free then.
+ * lane, nor one that was removed. Below LOAM_CHECK 2 a frame, or part of a 2 MiB
+ * block, that another CPU frees at the same moment may pass, in a window of some
+ * instructions; at 2 none does, for a second look, or eight more locked instructions
+ * for a block. The order of an allocation is not recorded: a part of a block may be
+ * freed, page by page, and exactly that part is free then.
  *
  * Costs 34.2 KiB per GiB of RAM, and 64 bytes per lane; zeroed memory means free,
  * so memory that is zeroed already is only written to when it is used.
@@ -284,6 +284,10 @@ LOAM_NODISCARD enum loam_status loam_frame_remove(struct loam_frame *frame,
  */
 LOAM_NODISCARD bool loam_frame_next_range(const struct loam_frame *frame, loam_phys from,
                                           struct loam_phys_range *out);
+
+/** Is every frame of a page-aligned range managed? O(1), or O(blocks of the range) when any
+ * memory was removed. */
+LOAM_NODISCARD bool loam_frame_has(const struct loam_frame *frame, struct loam_phys_range range);
 
 /** @param zone a known zone. Exact when nobody is at work; else never above the
  * truth by more than what changed meanwhile. O(blocks) */

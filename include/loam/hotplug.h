@@ -24,7 +24,7 @@ extern "C" {
  * Use RAM that was not there before, or was removed.
  *
  * @param mm    subsystem
- * @param range page-aligned; in the usage map nobody's, or RESERVED
+ * @param range page-aligned, without frame 0; in the usage map nobody's, or RESERVED
  * @param node  NUMA node, or LOAM_NODE_NONE; memory that was removed keeps its own
  *
  * @return LOAM_OK; LOAM_OVERLAP: part of it is somebody's, or it was there before but

@@ -30,7 +30,8 @@ struct loam_pressure_report {
 
 /*
  * Context of both: that of the request, interrupt handlers too if the kernel allocates
- * there; no lock of the library is held. They may allocate and free.
+ * there; no lock of the library is held. They may allocate and free. While relieve() is
+ * at work, another request on the same CPU fails at once: turn pre-emption off in it.
  */
 struct loam_pressure_hooks {
     void *context;

@@ -144,6 +144,9 @@ void loam_zero_put(struct loam_zero_pool *pool, loam_phys frame);
  * @return how many */
 size_t loam_zero_drain(struct loam_zero_pool *pool);
 
+/** Is a frame in the pool? O(capacity) */
+LOAM_NODISCARD bool loam_zero_has(const struct loam_zero_pool *pool, loam_phys frame);
+
 /** Frames in the pool now. O(groups) */
 LOAM_NODISCARD uint64_t loam_zero_level(const struct loam_zero_pool *pool);
 

@@ -11,4 +11,26 @@
 enum loam_status loam_books_record(struct loam *mm, struct loam_phys_range range,
                                    enum loam_owner owner) LOAM_NEEDS(mm->books);
 
+/* Add up to @p count frames to a stock. @return how many */
+uint64_t loam_books_refill(struct loam *mm, struct loam_stock *stock, enum loam_owner owner,
+                           uint64_t count);
+
+/* Give frames of a stock back until a level is reached. */
+void loam_books_trim(struct loam *mm, struct loam_stock *stock, enum loam_owner owner,
+                     uint64_t level);
+
+/* What was tried for a request. */
+struct books_try {
+    bool is_drained; /* zeroed frames were given back: once, for idle CPUs may zero others */
+    unsigned attempt;
+};
+
+/* A request has failed: is it worth another try? No lock is held. */
+bool loam_books_relieve(struct loam *mm, enum loam_zone zone, uint64_t page_count,
+                        struct books_try *tried);
+
+/* Frames that were to be retired when they are given back may have become free since: taken
+ * for used a moment before, or given back by the library itself. No lock is held. */
+void loam_books_retire_free(struct loam *mm);
+
 #endif

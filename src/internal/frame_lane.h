@@ -1,6 +1,6 @@
 /*
  * frame_lane.h - what a CPU takes frames from: a row that it has emptied for itself,
- * and a block for orders 1 to 8. Shared by frame.c and frame_range.c.
+ * and a block for orders 1 to 8. Shared by the sources of frame.
  *
  * A lane is entered by whoever exchanges busy for 1. Its mask holds frames that are
  * in use as far as their row says, and free as far as the allocator's user knows.
@@ -47,8 +47,19 @@ static inline void frame_lane_leave(struct loam_frame_lane *lane)
     atomic_store_explicit(&lane->busy, 0, memory_order_release);
 }
 
-/* Let a lane have the free frames of a row that it owns; NULL: none. Whoever reads
- * something of this half-way reads a version that is odd, or not the one before. */
+/* Panic: frames of a row were free already. */
+__attribute__((noinline)) static void frame_panic_twice(uint64_t row_frame, uint64_t bits)
+{
+    LOAM_REQUIRE(false, FRAME_RULE_TWICE,
+                 (row_frame + (unsigned)__builtin_ctzll(bits)) * LOAM_PAGE_SIZE, 0);
+}
+
+/*
+ * Let a lane have the free frames of a row that it owns; NULL: none. Whoever reads
+ * something of this half-way reads a version that is odd, or not the one before.
+ *
+ * Who frees one of them meanwhile, once more, cannot know: he is found out here.
+ */
 static inline void frame_lane_fill(struct loam_frame_lane *lane, uint64_t frame,
                                    _Atomic uint64_t *row)
 {
@@ -57,8 +68,13 @@ static inline void frame_lane_fill(struct loam_frame_lane *lane, uint64_t frame,
     atomic_store_explicit(&lane->version, version + 1, memory_order_relaxed);
     atomic_store_explicit(&lane->frame, frame, memory_order_release);
     const uint64_t mask = row == NULL ? 0 : ~atomic_exchange(row, FRAME_FULL);
-    atomic_store_explicit(&lane->mask, mask, memory_order_release);
+    atomic_store(&lane->mask, mask);
     atomic_store_explicit(&lane->version, version + 2, memory_order_release);
+    const uint64_t lost = row == NULL ? 0 : mask & ~atomic_load(row);
+    if (__builtin_expect(lost != 0, 0)) {
+        atomic_store(&lane->mask, mask & ~lost); /* each is free once, and sound */
+        frame_panic_twice(frame, lost);
+    }
 }
 
 /* Which frames of a row wait in a lane. @param frame first of the row @return false: the
@@ -154,9 +170,35 @@ static inline bool frame_are_used(const struct loam_frame *frame,
            (frame_lane_waiting(&frame->lane[word >> 2], frame_of_row(region, row)) & bits) == 0;
 }
 
+/*
+ * Frames of a row were freed. If one waits in a lane all the while that its row says it is
+ * free, then others freed it, and a lane took its row, between the look at it and the change:
+ * panic. (Who takes the row after the change sets the bits.)
+ */
+static inline void frame_require_alone(const struct loam_frame *frame,
+                                       const struct loam_frame_region *region, uint64_t row,
+                                       uint64_t bits)
+{
+    const uint32_t word = frame_word(region, row / FRAME_BLOCK_ROWS);
+    uint64_t waiting;
+
+    if ((word & FRAME_STATE) != FRAME_OWNED || word >> 2 == FRAME_CLOSER)
+        return;
+    const struct loam_frame_lane *const lane = &frame->lane[word >> 2];
+    const uint32_t version = atomic_load(&lane->version);
+    if (!frame_lane_read(lane, frame_of_row(region, row), &waiting))
+        return;
+    waiting &= bits & ~atomic_load(&region->row[row]) & atomic_load(&lane->mask);
+    if (waiting == 0 || atomic_load(&lane->version) != version)
+        return;
+    atomic_fetch_or(&region->row[row], waiting);
+    frame_panic_twice(frame_of_row(region, row), waiting);
+}
+
 /* Free frames of one row that are in use. */
 __attribute__((always_inline)) static inline void frame_clear(
-    const struct loam_frame_region *region, uint64_t row, uint64_t bits)
+    const struct loam_frame *frame, const struct loam_frame_region *region, uint64_t row,
+    uint64_t bits)
 {
     const uint64_t old = atomic_fetch_and(&region->row[row], ~bits);
 
@@ -164,6 +206,8 @@ __attribute__((always_inline)) static inline void frame_clear(
         atomic_fetch_or(&region->row[row], old & bits);
         LOAM_REQUIRE(false, FRAME_RULE_TWICE, frame_of_row(region, row) * LOAM_PAGE_SIZE, 0);
     }
+    if (LOAM_CHECK >= 2)
+        frame_require_alone(frame, region, row, bits);
     if (__builtin_expect(old == FRAME_FULL || old == bits, 0))
         frame_freed(region, row / FRAME_BLOCK_ROWS);
 }

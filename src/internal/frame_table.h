@@ -1,13 +1,14 @@
 /*
  * frame_table.h - the shape of memory: which regions there are, and how zones and nodes
- * cut them into spans. Looked up by frame.c, made by frame_setup.c and frame_shape.c.
+ * cut them into spans. Looked up by frame.c, made by frame_setup.c.
  *
  *     region   [ 1 MiB ............................ 3 GiB ]      [ 4 GiB .. 8 GiB ]
  *     span     [ 16M ][ 4G, node 0   ][ 4G, node 1        ]      [ any, node 1    ]
  *
  * A table never changes. To change the shape, another one is made and published;
  * whoever reads the old one meanwhile knows less, but nothing wrong: regions stay
- * where they are, and stay for ever.
+ * where they are, and stay for ever. A block that a lane has is to be looked up in a
+ * table that was read after the lane was entered.
  *
  *     table | addresses of regions | spans
  */
