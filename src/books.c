@@ -118,16 +118,18 @@ static void books_require_ready(struct loam *mm, loam_phys frame, enum loam_owne
                  frame.addr, (unsigned)owner);
 }
 
-loam_phys loam_take_frames(struct loam *mm, unsigned order, enum loam_zone zone,
-                           enum loam_owner owner)
+/* A block, zeroed or with whatever is in it. */
+static loam_phys books_take(struct loam *mm, unsigned order, enum loam_zone zone,
+                            enum loam_owner owner, bool is_zeroed)
 {
-    loam_phys block;
     struct books_try tried = { false, 0 };
+    loam_phys block;
 
     if (!loam_once_is_ready(&mm->once) || !books_serves(owner) || order > LOAM_ORDER_MAX)
         return loam_phys_none();
     do { /* ends: a bounded number of attempts */
-        block = loam_frame_alloc(&mm->frame, order, zone);
+        block = is_zeroed ? loam_zero_alloc(&mm->zeroed, order, zone)
+                          : loam_frame_alloc(&mm->frame, order, zone);
     } while (loam_phys_is_none(block) &&
              loam_books_relieve(mm, zone, UINT64_C(1) << order, &tried));
     if (!loam_phys_is_none(block))
@@ -135,21 +137,16 @@ loam_phys loam_take_frames(struct loam *mm, unsigned order, enum loam_zone zone,
     return block;
 }
 
+loam_phys loam_take_frames(struct loam *mm, unsigned order, enum loam_zone zone,
+                           enum loam_owner owner)
+{
+    return books_take(mm, order, zone, owner, false);
+}
+
 loam_phys loam_take_zeroed(struct loam *mm, unsigned order, enum loam_zone zone,
                            enum loam_owner owner)
 {
-    loam_phys block;
-    struct books_try tried = { false, 0 };
-
-    if (!loam_once_is_ready(&mm->once) || !books_serves(owner) || order > LOAM_ORDER_MAX)
-        return loam_phys_none();
-    do { /* ends: a bounded number of attempts */
-        block = loam_zero_alloc(&mm->zeroed, order, zone);
-    } while (loam_phys_is_none(block) &&
-             loam_books_relieve(mm, zone, UINT64_C(1) << order, &tried));
-    if (!loam_phys_is_none(block))
-        books_charge(mm, zone, owner, UINT64_C(1) << order);
-    return block;
+    return books_take(mm, order, zone, owner, true);
 }
 
 size_t loam_take_bulk(struct loam *mm, enum loam_zone zone, enum loam_owner owner, loam_phys *out,

@@ -74,16 +74,8 @@ static void scheduled_panic(const struct loam_panic *panic)
 
     now.rule[self] = panic->rule;
     SCHEDULE_REQUIRE(panic->subject == now.block.addr);
-    for (;;) { /* as run_cpu() ends, but in the middle */
-        machine.is_done[self] = true;
-        unsigned next = 0;
-        while (next < machine.world->cpus && machine.is_done[next])
-            next++;
-        if (next == machine.world->cpus)
-            (void)swapcontext(&machine.context[self], &machine.main);
-        else
-            switch_to(next);
-    }
+    finish_cpu();
+    abort(); /* it is not run again */
 }
 
 static void do_call(const struct call *call)

@@ -132,19 +132,20 @@ static inline uint64_t frame_bits_in(const struct loam_frame_region *region, uin
 }
 
 /*
- * Frames of [from, at) of a region, by index from its base, that are free without a
- * gap up to @p at: the first of them, or @p at.
+ * Frames of [from, at) of a region, by index from its base, whose bits are the same as those
+ * of @p value without a gap up to @p at: the first of them, or @p at. @param value 0: free, or
+ * FRAME_FULL: in use
  */
-static inline uint64_t frame_free_from(const struct loam_frame_region *region, uint64_t from,
-                                       uint64_t at)
+static inline uint64_t frame_run_from(const struct loam_frame_region *region, uint64_t from,
+                                      uint64_t at, uint64_t value)
 {
     while (at > from) {
         const unsigned top = (unsigned)((at - 1) % FRAME_ROW_FRAMES);
-        const uint64_t row = frame_row(region, (at - 1) / FRAME_ROW_FRAMES);
-        const uint64_t used = row & UINT64_MAX >> (FRAME_ROW_FRAMES - 1 - top);
+        const uint64_t row = frame_row(region, (at - 1) / FRAME_ROW_FRAMES) ^ value;
+        const uint64_t other = row & UINT64_MAX >> (FRAME_ROW_FRAMES - 1 - top);
         const uint64_t start = at - 1 - top;
-        if (used != 0) {
-            const uint64_t last = start + (63 ^ (unsigned)__builtin_clzll(used));
+        if (other != 0) {
+            const uint64_t last = start + (63 ^ (unsigned)__builtin_clzll(other));
             return last + 1 > from ? last + 1 : from;
         }
         at = start;
@@ -152,22 +153,16 @@ static inline uint64_t frame_free_from(const struct loam_frame_region *region, u
     return from;
 }
 
-/* The same of frames in use. */
+static inline uint64_t frame_free_from(const struct loam_frame_region *region, uint64_t from,
+                                       uint64_t at)
+{
+    return frame_run_from(region, from, at, 0);
+}
+
 static inline uint64_t frame_used_from(const struct loam_frame_region *region, uint64_t from,
                                        uint64_t at)
 {
-    while (at > from) {
-        const unsigned top = (unsigned)((at - 1) % FRAME_ROW_FRAMES);
-        const uint64_t row = frame_row(region, (at - 1) / FRAME_ROW_FRAMES);
-        const uint64_t unused = ~row & UINT64_MAX >> (FRAME_ROW_FRAMES - 1 - top);
-        const uint64_t start = at - 1 - top;
-        if (unused != 0) {
-            const uint64_t last = start + (63 ^ (unsigned)__builtin_clzll(unused));
-            return last + 1 > from ? last + 1 : from;
-        }
-        at = start;
-    }
-    return from;
+    return frame_run_from(region, from, at, FRAME_FULL);
 }
 
 /* Frames of a block that a region has. */
