@@ -156,3 +156,45 @@ $(BENCH_FRAMES): $(BENCH_FRAMES_OBJECTS) $(BENCH_FRAMES_PEERS)
 	$(Q)$(CC) $(BENCH_FRAMES_OBJECTS) $(BENCH_FRAMES_PEERS) -rdynamic -lm -lpthread -ldl -o $@
 
 -include $(wildcard $(BUILD)/bench/frames/*.d $(BUILD)/bench/frames/loam/*.d)
+
+# ---- page tables -------------------------------------------------------------
+
+BENCH_PAGING := $(BUILD)/bench-paging
+BENCH_PAGING_OBJECTS := $(patsubst bench/paging/%.c,$(BUILD)/bench/paging/%.o,$(wildcard bench/paging/*.c)) \
+  $(BUILD)/bench/actions.o $(BUILD)/bench/help.o $(BUILD)/bench/usage/loam/loam_all.o
+BENCH_PAGING_PEERS := $(BUILD)/bench/peers-paging/release/libpeers_paging.a
+BENCH_PAGING_REPORT = python3 bench/paging/report.py --bench $(BENCH_PAGING) --cargo $(CARGO)
+
+# One minute; the tables and pictures of docs/bench-paging.md.
+.PHONY: bench-paging bench-paging-build
+bench-paging: bench-paging-build
+	@$(BENCH_PAGING_REPORT) --raw $(BUILD)/bench-paging.raw --docs docs
+
+bench-paging-build:
+	@tools/deps.sh bench
+	$(PARALLEL) $(BENCH_PAGING)
+
+FIGURES += '$(BENCH_PAGING_REPORT) --raw $(BUILD)/bench-paging.short --short'
+figures: bench-paging-build
+
+# The limit is a kernel's: no vector registers.
+$(BUILD)/bench/paging/limit.o: BENCH_FLAGS += -mgeneral-regs-only
+
+$(BUILD)/bench/paging/%.o: bench/paging/%.c
+	$(call say,CC,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(BENCH_FLAGS) -DLOAM_X86_SIM=1 -c $< -o $@
+
+$(BENCH_PAGING_PEERS): $(wildcard bench/peers-paging/Cargo.* bench/peers-paging/src/*.rs)
+	$(call say,CARGO,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)CARGO_TARGET_DIR=$(abspath $(BUILD))/bench/peers-paging $(CARGO) build --release --locked \
+		--quiet --manifest-path bench/peers-paging/Cargo.toml
+	$(Q)touch $@
+
+# What the page tables do not need of the library goes, and with it what that would need.
+$(BENCH_PAGING): $(BENCH_PAGING_OBJECTS) $(BENCH_PAGING_PEERS)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(BENCH_PAGING_OBJECTS) $(BENCH_PAGING_PEERS) -Wl,--gc-sections -lm -o $@
+
+-include $(wildcard $(BUILD)/bench/paging/*.d)

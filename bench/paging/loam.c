@@ -1,0 +1,139 @@
+/*
+ * loam.c - Loam's page tables, as the benchmark calls them.
+ *
+ * The library is built with LOAM_X86_SIM, because a program may not turn interrupts
+ * off. What it may do of that, reading the flags, it does here: the rest of the
+ * ticket lock is the kernel's own. The TLB hook counts, and flushes nothing.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <loam/boot/adapter.h>
+#include <loam/paging.h>
+#include <loam/port.h>
+#include <loam/x86.h>
+
+#include "../arena/help.h"
+#include "peer.h"
+
+static struct loam_stock stock;
+static struct loam_space space;
+static uint64_t flushes; /* calls of the hook since the program started */
+
+/* ---- the port ------------------------------------------------------------------ */
+
+void loam_port_panic(const struct loam_panic *panic)
+{
+    (void)fprintf(stderr, "panic: %s (%#llx, %llu) at %s:%d\n", panic->rule,
+                  (unsigned long long)panic->subject, (unsigned long long)panic->detail,
+                  panic->file, panic->line);
+    abort();
+}
+
+unsigned loam_port_cpu(void)
+{
+    return 0;
+}
+
+void loam_port_tlb_flush(const struct loam_tlb_flush *flush)
+{
+    (void)flush;
+    flushes++;
+}
+
+uint64_t loam_x86_irq_save(void)
+{
+    uint64_t flags;
+    __asm__ volatile("pushfq; popq %0" : "=r"(flags) : : "memory");
+    return flags;
+}
+
+void loam_x86_irq_restore(uint64_t flags)
+{
+    if ((flags & UINT64_C(0x200)) == 0) /* never so in a program */
+        abort();
+}
+
+void loam_x86_pause(void)
+{
+    __builtin_ia32_pause();
+}
+
+/* ---- the tables ---------------------------------------------------------------- */
+
+static struct loam_virt_range range_of(uint64_t virt, uint64_t size)
+{
+    return loam_virt_range_of(loam_virt_at(virt), size);
+}
+
+static bool loam_init(const struct paging_setup *setup)
+{
+    const struct loam_cpu_features features = { .nx = true,
+                                                .gib_pages = true,
+                                                .global_pages = true,
+                                                .pat = true,
+                                                .phys_bits = 48,
+                                                .levels = 4 };
+    const uint64_t memory = (uint64_t)(uintptr_t)setup->memory;
+
+    loam_stock_init(&stock, loam_boot_hhdm(memory - PAGING_TABLES), NULL);
+    loam_stock_add(&stock, loam_phys_range_of(loam_phys_at(PAGING_TABLES),
+                                              setup->frame_count * LOAM_PAGE_SIZE));
+    return loam_space_init(&space, &stock, &features) == LOAM_OK;
+}
+
+static uint64_t loam_root(void)
+{
+    const char *broken = loam_space_audit(&space);
+    if (broken != NULL)
+        bench_fail("breaks a rule", broken);
+    return space.root.addr;
+}
+
+/* It takes the largest pages that fit: main.c sees to it that those are page_size. */
+static bool loam_map(uint64_t virt, uint64_t phys, uint64_t size, uint64_t page_size)
+{
+    const struct loam_attr attr = { LOAM_PROT_WRITE, LOAM_CACHE_WB };
+    (void)page_size;
+    return loam_space_map(&space, range_of(virt, size), loam_phys_at(phys), attr) == LOAM_OK;
+}
+
+static bool loam_protect(uint64_t virt, uint64_t size)
+{
+    const struct loam_attr attr = { LOAM_PROT_READ, LOAM_CACHE_WB };
+    return loam_space_protect(&space, range_of(virt, size), attr) == LOAM_OK;
+}
+
+static bool loam_unmap(uint64_t virt, uint64_t size)
+{
+    return loam_space_unmap(&space, range_of(virt, size)) == LOAM_OK;
+}
+
+static bool loam_map_page(uint64_t virt, uint64_t phys)
+{
+    return loam_map(virt, phys, LOAM_PAGE_SIZE, LOAM_PAGE_SIZE);
+}
+
+static uint64_t loam_unmap_pages(const uint64_t *virts, size_t count)
+{
+    const uint64_t before = flushes;
+    for (size_t i = 0; i < count; i++) {
+        if (!loam_unmap(virts[i], LOAM_PAGE_SIZE))
+            return PAGING_NONE;
+    }
+    return flushes - before;
+}
+
+static uint64_t loam_translate(uint64_t virt)
+{
+    struct loam_translation found;
+    if (loam_space_query(&space, loam_virt_at(virt), &found) != LOAM_OK)
+        return PAGING_NONE;
+    return found.phys.addr;
+}
+
+const struct paging_peer paging_loam[] = {
+    { "loam", loam_init, loam_root, loam_map, loam_protect, loam_unmap, loam_map_page,
+      loam_unmap_pages, loam_translate },
+    { .name = NULL },
+};
