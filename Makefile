@@ -60,6 +60,7 @@ help:
 	@echo 'make bench-arena     the heaps beside their peers, ten minutes; writes docs/bench-arena*'
 	@echo 'make bench-usage     the interval map beside nodit and rangemap, three minutes; writes docs/bench-usage*'
 	@echo 'make bench-frames    the frame allocator beside its peers, three minutes; writes docs/bench-frames*'
+	@echo 'make bench-paging    page tables beside two crates and the store limit, one minute; writes docs/bench-paging*'
 	@echo 'make figures         run the benchmarks, write docs/figures.md'
 	@echo
 	@echo 'What a target needs and the system lacks is installed first (tools/deps.sh: apt-get).'

@@ -1,7 +1,7 @@
-# bench.mk - benchmarks that need more than a script: bench/arena, bench/usage, and their peers.
+# bench.mk - benchmarks that need more than a script, and their peers.
 #
 # Loam is built as a kernel builds it, its peers as their authors release them
-# (bench/peers/Cargo.toml, bench/peers-usage/Cargo.toml).
+# (bench/peers*/Cargo.toml).
 BENCH := $(BUILD)/bench-arena
 CARGO ?= $(firstword $(shell command -v cargo 2>/dev/null) $(wildcard $(HOME)/.cargo/bin/cargo) cargo)
 BENCH_LOAM ?= loam_all.c

@@ -50,8 +50,8 @@ uint64_t loam_x86_irq_save(void)
 
 void loam_x86_irq_restore(uint64_t flags)
 {
-    if ((flags & UINT64_C(0x200)) == 0) /* never so in a program */
-        abort();
+    if ((flags & UINT64_C(0x200)) != 0)
+        __asm__ volatile("" : : : "memory"); /* a kernel turns them on here */
 }
 
 void loam_x86_pause(void)
