@@ -36,4 +36,6 @@
 #include "src/text.c"
 #include "src/types.c"
 #include "src/usage.c"
+#include "src/vrange.c"
+#include "src/vrange_print.c"
 #include "src/zero.c"
