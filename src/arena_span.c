@@ -313,7 +313,7 @@ static const char *arena_audit_block(const struct loam_arena *arena, uint64_t at
             return ARENA_RULE_TAG;
         const uint64_t size = arena_used_size(at);
         if ((low & ARENA_PADDED) != 0 &&
-            arena_padding_found(at + size, size - arena_used_header(at)) == 0)
+            !arena_padding_stands(at + size, size - arena_used_header(at)))
             return ARENA_RULE_OVERFLOW;
         count->used_bytes += size;
         count->used_count++;

@@ -280,6 +280,38 @@ static inline uint64_t arena_padding_found(uint64_t end, uint64_t room)
                : 0;
 }
 
+/* Do the last bytes of a word stand before an address? @param count at most 8 */
+static inline bool arena_bytes_are(uint64_t end, uint64_t word, uint64_t count)
+{
+    const unsigned char *const byte = (const unsigned char *)(uintptr_t)end;
+
+    for (uint64_t i = 1; i <= count; i++, word <<= 8)
+        if (byte[-(ptrdiff_t)i] != word >> 56)
+            return false;
+    return true;
+}
+
+/*
+ * arena_padding_found() != 0, of a block that its owner may be writing to: no byte but those
+ * of the padding is read.
+ */
+static inline bool arena_padding_stands(uint64_t end, uint64_t room)
+{
+    const unsigned char *const byte = (const unsigned char *)(uintptr_t)end;
+    const uint64_t key = byte[-1] ^ ARENA_PADDING_KEY;
+    const bool is_long = key == ARENA_PADDING_LONG;
+    uint32_t many = 0;
+
+    if (is_long)
+        __builtin_memcpy(&many, byte - 5, sizeof many);
+    const uint64_t slack = is_long ? many : key;
+    if (slack == 0 || slack > room || (slack >= ARENA_PADDING_LONG) != is_long ||
+        !arena_bytes_are(end, arena_padding_last(slack), slack < 8 ? slack : 8))
+        return false;
+    return slack <= 8 || (slack < 16 ? arena_bytes_are(end - 8, ARENA_PADDING, slack - 8)
+                                     : arena_word(end - slack) == ARENA_PADDING);
+}
+
 /* ---- links between free blocks ------------------------------------------- */
 
 /*
