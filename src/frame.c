@@ -97,17 +97,27 @@ static uint64_t frame_find_drained(const struct frame_search *search, struct fra
 
 /* ---- allocation ---------------------------------------------------------- */
 
+/* Whose memory the running CPU gets first; if no node was named, all is the same. */
+static inline uint32_t frame_node_here(const struct loam_frame *frame,
+                                       const struct loam_frame_table *table)
+{
+    const unsigned cpu = loam_port_cpu();
+
+    return table->has_nodes && cpu < frame->lane_count ? atomic_load(&frame->lane[cpu].node)
+                                                       : LOAM_NODE_NONE;
+}
+
 /* A search on behalf of the running CPU. */
 static struct frame_search frame_search_of(struct loam_frame *frame, unsigned order,
                                            enum loam_zone zone)
 {
-    const unsigned cpu = loam_port_cpu();
+    const struct loam_frame_table *const table = frame_table(frame);
     const struct frame_search search = {
         .frame = frame,
-        .table = frame_table(frame),
+        .table = table,
         .zone = zone,
         .order = order,
-        .node = cpu < frame->lane_count ? atomic_load(&frame->lane[cpu].node) : LOAM_NODE_NONE,
+        .node = frame_node_here(frame, table),
     };
     return search;
 }
@@ -336,12 +346,11 @@ static loam_phys frame_alloc_for(struct frame_search *search)
 static uint64_t frame_alloc_first(const struct loam_frame *frame, enum loam_zone zone)
 {
     const struct loam_frame_table *const table = frame_table(frame);
-    const unsigned cpu = loam_port_cpu();
 
-    if (table->zone_end[zone] == 0 || cpu >= frame->lane_count)
+    if (table->zone_end[zone] == 0)
         return FRAME_NONE;
     const struct frame_span *const span = &table->span[table->zone_end[zone] - 1];
-    return span->zone != LOAM_ZONE_16M && span->node == atomic_load(&frame->lane[cpu].node)
+    return span->zone != LOAM_ZONE_16M && span->node == frame_node_here(frame, table)
                ? frame_alloc_block_in(span)
                : FRAME_NONE;
 }

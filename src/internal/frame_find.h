@@ -34,7 +34,8 @@ static const struct frame_kind {
 /* Is a kind of spans looked at in this search? */
 static inline bool frame_wants(const struct frame_search *search, const struct frame_kind *kind)
 {
-    return kind->zone >= search->zone && (kind->is_near || !search->is_strict);
+    return kind->zone >= search->zone &&
+           (kind->is_near || (search->table->has_nodes && !search->is_strict));
 }
 
 /* Spans of a kind, from the top: the next one below @p at. @return NULL: there are no more */

@@ -32,6 +32,7 @@ struct loam_frame_table {
     struct frame_span *span;           /* ascending */
     unsigned region_count, span_count;
     unsigned zone_end[LOAM_ZONES]; /* spans of a zone and those below it */
+    bool has_nodes;                /* some span is of a node that was named */
 };
 
 /* Where zones end, in frames. */
@@ -101,6 +102,7 @@ static inline void frame_table_add_span(struct loam_frame_table *table,
                                         const struct loam_frame_region *region, uint64_t from,
                                         uint64_t end, uint32_t node)
 {
+    table->has_nodes = table->has_nodes || node != LOAM_NODE_NONE;
     while (from < end) {
         const uint64_t number = frame_of_block(region, from);
         const enum loam_zone zone = frame_zone_of(number);
