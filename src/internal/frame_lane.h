@@ -48,7 +48,7 @@ static inline void frame_lane_leave(struct loam_frame_lane *lane)
 }
 
 /* Panic: frames of a row were free already. */
-__attribute__((noinline)) static void frame_panic_twice(uint64_t row_frame, uint64_t bits)
+__attribute__((noinline, noreturn)) static void frame_panic_twice(uint64_t row_frame, uint64_t bits)
 {
     LOAM_REQUIRE(false, FRAME_RULE_TWICE,
                  (row_frame + (unsigned)__builtin_ctzll(bits)) * LOAM_PAGE_SIZE, 0);
