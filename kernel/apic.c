@@ -1,6 +1,7 @@
 /*
  * apic.c - see apic.h. Registers: Intel SDM vol. 3, table 11-1; in x2APIC mode
- * register R is MSR 0x800 + R / 16.
+ * register R is MSR 0x800 + R / 16. The timer's pace is the machine's secret: it is
+ * measured with the PIT (Intel 8254), whose pace is not.
  */
 #include "apic.h"
 
@@ -17,6 +18,7 @@
 #define APIC_COMMAND_HIGH 0x310u
 #define APIC_TIMER        0x320u
 #define APIC_TIMER_START  0x380u
+#define APIC_TIMER_NOW    0x390u
 #define APIC_TIMER_DIVIDE 0x3e0u
 
 #define APIC_BASE_X2      (UINT64_C(1) << 10)
@@ -30,7 +32,8 @@
 #define TIMER_MASKED    0x10000u
 #define TIMER_PERIODIC  0x20000u
 #define TIMER_DIVIDE_16 0x3u
-#define TIMER_COUNT     625000u /* QEMU: 1 GHz / 16 / 100 */
+#define TIMER_GUESS     625000u /* a hundredth of a second, at 1 GHz: QEMU's */
+#define TIMER_LEAST     64u     /* in as long: less is no timer */
 #define SEND_SPINS_MAX  1000000u
 
 #define CPUID_APIC (1u << 9) /* leaf 1, EDX */
@@ -44,9 +47,21 @@
 #define PIC_CASCADE_2 0x02u
 #define PIC_MASK_ALL  0xffu
 
+#define PIT_CHANNEL_2  0x42u
+#define PIT_COMMAND    0x43u
+#define PIT_ONE_SHOT_2 0xb0u  /* channel 2, both bytes, mode 0: its output rises at the end */
+#define PIT_COUNT      11932u /* a hundredth of a second, at 1193182 Hz */
+#define PIT_PORT_B     0x61u
+#define PIT_GATE       0x01u
+#define PIT_SPEAKER    0x02u
+#define PIT_OUTPUT     0x20u
+#define PIT_TRIES      3u                   /* the shortest counts: others were held up */
+#define PIT_CYCLES_MAX UINT64_C(2000000000) /* then there is no PIT */
+
 enum apic_mode { APIC_NONE, APIC_MAPPED, APIC_X2 };
 
 static enum apic_mode mode;
+static uint32_t timer_count = TIMER_GUESS; /* of a hundredth of a second */
 
 static volatile uint32_t *register_at(unsigned offset)
 {
@@ -81,6 +96,42 @@ static void silence_pic(void)
     x86_out8(PIC_2 + PIC_DATA, PIC_MASK_ALL);
 }
 
+/* Ticks of the timer while the PIT counts down once. @return 0: it does not */
+static uint32_t count_ticks(void)
+{
+    const uint8_t port = x86_in8(PIT_PORT_B) & (uint8_t) ~(PIT_GATE | PIT_SPEAKER);
+    x86_out8(PIT_PORT_B, port);
+    x86_out8(PIT_COMMAND, PIT_ONE_SHOT_2);
+    x86_out8(PIT_CHANNEL_2, PIT_COUNT & 0xff);
+    x86_out8(PIT_CHANNEL_2, PIT_COUNT >> 8);
+    write_register(APIC_TIMER_START, UINT32_MAX);
+    x86_out8(PIT_PORT_B, port | PIT_GATE);
+    const uint64_t start = x86_read_tsc();
+    bool is_over = false;
+    while (!is_over && x86_read_tsc() - start < PIT_CYCLES_MAX)
+        is_over = (x86_in8(PIT_PORT_B) & PIT_OUTPUT) != 0;
+    const uint32_t ticks = UINT32_MAX - read_register(APIC_TIMER_NOW);
+    write_register(APIC_TIMER_START, 0);
+    x86_out8(PIT_PORT_B, port);
+    return is_over ? ticks : 0;
+}
+
+static void calibrate_timer(void)
+{
+    uint32_t least = UINT32_MAX;
+    write_register(APIC_TIMER_DIVIDE, TIMER_DIVIDE_16);
+    for (unsigned i = 0; i < PIT_TRIES; i++) {
+        const uint32_t ticks = count_ticks();
+        if (ticks < TIMER_LEAST) {
+            log_warn("timer: it cannot be measured, there is no PIT: its pace is guessed");
+            return;
+        }
+        least = ticks < least ? ticks : least;
+    }
+    timer_count = least;
+    log_info("timer: %u ticks in a hundredth of a second", timer_count);
+}
+
 static bool map_registers(uint64_t phys)
 {
     const struct loam_attr uncached = { LOAM_PROT_WRITE | LOAM_PROT_GLOBAL, LOAM_CACHE_UC };
@@ -105,9 +156,11 @@ bool apic_init(void)
         mode = APIC_X2; /* the boot CPU's own word counts more than a flag in a response */
     else if (map_registers(loam_page_floor(base) & ((UINT64_C(1) << LOAM_PHYS_BITS_MAX) - 1)))
         mode = APIC_MAPPED;
-    if (mode != APIC_NONE)
-        apic_enable();
-    return mode != APIC_NONE;
+    if (mode == APIC_NONE)
+        return false;
+    apic_enable();
+    calibrate_timer();
+    return true;
 }
 
 void apic_enable(void)
@@ -168,7 +221,7 @@ bool apic_timer_start(void)
         return false;
     write_register(APIC_TIMER_DIVIDE, TIMER_DIVIDE_16);
     write_register(APIC_TIMER, TIMER_PERIODIC | VECTOR_TIMER);
-    write_register(APIC_TIMER_START, TIMER_COUNT);
+    write_register(APIC_TIMER_START, timer_count);
     return true;
 }
 

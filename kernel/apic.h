@@ -26,8 +26,8 @@ void apic_send(uint32_t to, unsigned vector);
 void apic_send_nmi(uint32_t to);
 
 /**
- * VECTOR_TIMER on the running CPU, about a hundred times a second under QEMU; at
- * a machine-dependent pace elsewhere.
+ * VECTOR_TIMER on the running CPU, a hundred times a second: apic_init() has measured
+ * the timer's pace, which is that of all CPUs.
  *
  * @return false: there is no APIC, nothing ticks
  */

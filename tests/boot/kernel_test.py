@@ -24,7 +24,7 @@ import shim_machine as lab
 from kernel_machine import (
     CASES, DEMOS, HEAPS, MIB, NO_LA57, PAGE, SELFTESTS, Kernel, boot, case, check_all,
     check_books, check_demos, check_frames, check_hellos, check_machine, check_registers,
-    check_selftests, equal, expect, failed, healthy, heap_kind_of, heap_of, passed, symbol)
+    check_selftests, check_timer, equal, expect, failed, healthy, heap_kind_of, heap_of, passed, symbol)
 
 FIVE_LEVELS = 0xFF00000000000000
 OVMF_CODE = "/usr/share/OVMF/OVMF_CODE_4M.fd"
@@ -43,6 +43,7 @@ def matrix():
             def run(how=dict(machine=machine, memory=memory, cpus=cpus, cpu=NO_LA57)):
                 k = healthy(**how)
                 equal(heap_of(k)[1], 4 * MIB, "heap bytes")
+                check_timer(k)
             case(f"{machine}-{memory}-{cpus}cpu", quick)(run)
 
 
@@ -69,6 +70,13 @@ def _():
 def _():
     healthy(cpus=6, cpu=NO_LA57, timeout=180,
             extra=["-smp", "6,sockets=2,cores=3,threads=1"])
+
+
+@case("no-timer-to-measure-with")
+def _():
+    k = healthy(machine="q35,pit=off", cpu=NO_LA57, cpus=2)
+    expect("WARN  timer: it cannot be measured, there is no PIT: its pace is guessed\n" in k.text,
+           "the warning")
 
 
 @case("microvm-1cpu", quick=True)
