@@ -47,10 +47,13 @@ static inline void frame_lane_leave(struct loam_frame_lane *lane)
     atomic_store_explicit(&lane->busy, 0, memory_order_release);
 }
 
-/* Panic: frames of a row were free already. */
-__attribute__((noinline, noreturn)) static void frame_panic_twice(uint64_t row_frame, uint64_t bits)
+/* Frames wait in a lane, but their row says they are free: they were freed once more. Let them
+ * wait; whoever sets the bits is the one to panic. */
+__attribute__((noinline)) static void frame_was_freed_twice(_Atomic uint64_t *row,
+                                                            uint64_t row_frame, uint64_t bits)
 {
-    LOAM_REQUIRE(false, FRAME_RULE_TWICE,
+    bits &= ~atomic_fetch_or(row, bits);
+    LOAM_REQUIRE(bits == 0, FRAME_RULE_TWICE,
                  (row_frame + (unsigned)__builtin_ctzll(bits)) * LOAM_PAGE_SIZE, 0);
 }
 
@@ -71,10 +74,8 @@ static inline void frame_lane_fill(struct loam_frame_lane *lane, uint64_t frame,
     atomic_store(&lane->mask, mask);
     atomic_store_explicit(&lane->version, version + 2, memory_order_release);
     const uint64_t lost = row == NULL ? 0 : mask & ~atomic_load(row);
-    if (__builtin_expect(lost != 0, 0)) {
-        atomic_store(&lane->mask, mask & ~lost); /* each is free once, and sound */
-        frame_panic_twice(frame, lost);
-    }
+    if (__builtin_expect(lost != 0, 0))
+        frame_was_freed_twice(row, frame, lost);
 }
 
 /* Which frames of a row wait in a lane. @param frame first of the row @return false: the
@@ -189,10 +190,8 @@ static inline void frame_require_alone(const struct loam_frame *frame,
     if (!frame_lane_read(lane, frame_of_row(region, row), &waiting))
         return;
     waiting &= bits & ~atomic_load(&region->row[row]) & atomic_load(&lane->mask);
-    if (waiting == 0 || atomic_load(&lane->version) != version)
-        return;
-    atomic_fetch_or(&region->row[row], waiting);
-    frame_panic_twice(frame_of_row(region, row), waiting);
+    if (waiting != 0 && atomic_load(&lane->version) == version)
+        frame_was_freed_twice(&region->row[row], frame_of_row(region, row), waiting);
 }
 
 /* Free frames of one row that are in use. */
