@@ -29,6 +29,8 @@
 #include "src/memmap.c"
 #include "src/once.c"
 #include "src/paging.c"
+#include "src/paging_look.c"
+#include "src/paging_space.c"
 #include "src/pressure.c"
 #include "src/record.c"
 #include "src/record_setup.c"

@@ -1,6 +1,6 @@
 /*
- * paging.c - see paging.h. One range engine: every operation walks its range in
- * runs, a run being neighbouring entries of one table, and descends once per run.
+ * paging.c - see paging.h: changes of ranges. One engine: every change is a struct
+ * paging_edit, which says what may be there and what is to become of it.
  *
  *     root          [ . . T . ]
  *                         |
@@ -10,573 +10,554 @@
  *                         |
  *     level 1       [ L L L L ]      the runs of a range: [L L] [L L L L] ...
  *
- * Invariants, outside the lock: no table but the root is empty; entries have no
- * bit that pte.h does not allow; tables are linked when they are filled,
- * and reused only after every CPU has dropped what it remembers of them.
- *
- * The processor sets accessed and dirty bits at any time. So an entry whose page
- * stays mapped is changed by compare-and-swap; one whose page goes is overwritten,
- * since nobody asks for its bits afterwards.
+ * Invariants, while no lock is held: no table but the root is empty, but for one of
+ * level 2 that some CPU is about to unlink; the count of a table's entries in use
+ * stands in the entry that points to it; entries have no bit that pte.h does not
+ * allow; tables are linked when they are filled, and reused only after every CPU has
+ * dropped what it remembers of them.
  */
 #include <loam/paging.h>
 
-#include <stdatomic.h>
-
 #include "internal/check.h"
-#include "internal/digest.h"
-#include "internal/pagetable.h"
-#include "internal/pte.h"
+#include "internal/paging_cover.h"
+#include "internal/paging_fill.h"
+#include "internal/paging_merge.h"
 #include "internal/try.h"
 
-/* Not with a lock held: hooks may wait for other CPUs. */
-static void paging_flush(const struct loam_space *space, struct loam_virt_range range,
-                         uint64_t page_size)
+/* ---- the engine ---------------------------------------------------------- */
+
+static enum loam_status paging_check_locked(struct paging_edit *edit)
+    LOAM_NEEDS(edit->walk.space->locks)
 {
-    const struct loam_tlb_flush flush = { space->root, range.start, range.size / page_size,
-                                          page_size };
-    loam_port_tlb_flush(&flush);
+    edit->tables = 0;
+    edit->wants_all = false;
+    return edit->verb < PAGING_UNMAP ? paging_fill_check_locked(edit)
+                                     : paging_cover_check_locked(edit);
 }
 
-static enum loam_status paging_reserve(struct loam_space *space, uint64_t count, loam_phys *tables)
+/* Tables of level 2 that the change left empty, and for which it had too few stripes: at
+ * most two, for it had not all. */
+static void paging_settle(struct paging_edit *edit) LOAM_UNCHECKED
 {
-    *tables = loam_phys_none();
-    return count == 0 ? LOAM_OK : loam_stock_take(space->stock, count, tables);
-}
+    struct loam_space *const space = edit->walk.space;
+    const uint64_t end = edit->virt + (edit->size - 1);
+    const loam_irq_state irq = paging_lock(space, PAGING_ALL);
 
-/* ---- requests ------------------------------------------------------------ */
-
-/* Both ends canonical and in one half: then so is all between. */
-static bool paging_range_is_valid(const struct loam_space *space, struct loam_virt_range range)
-{
-    const uint64_t start = range.start.addr;
-
-    if (!loam_is_page_aligned(start) || !loam_is_page_aligned(range.size) || range.size == 0 ||
-        !loam_range_fits(start, range.size))
-        return false;
-    const loam_virt last = loam_virt_at(start + (range.size - 1));
-    return loam_virt_is_canonical(range.start, space->features.levels) &&
-           loam_virt_is_canonical(last, space->features.levels) &&
-           paging_is_lower(start) == paging_is_lower(last.addr);
-}
-
-static bool paging_attr_is_valid(struct loam_virt_range range, struct loam_attr attr)
-{
-    const loam_prot known = LOAM_PROT_WRITE | LOAM_PROT_EXEC | LOAM_PROT_USER | LOAM_PROT_GLOBAL;
-    const loam_prot misplaced =
-        paging_is_lower(range.start.addr) ? LOAM_PROT_GLOBAL : LOAM_PROT_USER;
-    const loam_prot both = LOAM_PROT_WRITE | LOAM_PROT_EXEC;
-
-    return (attr.prot & ~known) == 0 && (attr.prot & misplaced) == 0 &&
-           (attr.prot & both) != both && (unsigned)attr.cache < LOAM_CACHES;
-}
-
-static bool paging_phys_is_valid(const struct loam_space *space, loam_phys phys, uint64_t size)
-{
-    const uint64_t limit = UINT64_C(1) << space->features.phys_bits;
-
-    return loam_is_page_aligned(phys.addr) && phys.addr < limit && size <= limit - phys.addr;
-}
-
-enum loam_status loam_space_init(struct loam_space *space, struct loam_stock *stock,
-                                 const struct loam_cpu_features *features)
-{
-    loam_phys frames;
-
-    LOAM_REQUIRE(loam_hhdm_is_genuine(stock->hhdm), "paging: direct map not from a boot adapter",
-                 stock->hhdm.offset, stock->hhdm.seal);
-    if ((features->levels != 4 && features->levels != 5) || features->phys_bits < 32 ||
-        features->phys_bits > LOAM_PHYS_BITS_MAX)
-        return LOAM_INVALID;
-    LOAM_TRY(loam_stock_take(stock, 1, &frames));
-
-    __builtin_memset(space, 0, sizeof(*space)); /* the lock starts as zeroes */
-    space->stock = stock;
-    space->hhdm = stock->hhdm;
-    space->features = *features;
-    space->root = loam_stock_next(stock, &frames);
-    space->table_count = 1;
-    return LOAM_OK;
-}
-
-/* ---- map ----------------------------------------------------------------- */
-
-struct paging_map {
-    uint64_t virt, phys, size;
-    struct loam_attr attr;
-};
-
-/* Level of the largest leaf that fits at @p done bytes into the request. */
-static unsigned paging_map_level(const struct loam_space *space, const struct paging_map *map,
-                                 uint64_t done)
-{
-    const uint64_t bits = (map->virt + done) | (map->phys + done);
-    unsigned level = space->features.gib_pages ? PTE_LEAF_MAX : PTE_LEAF_MAX - 1;
-
-    while (level > 1 && ((bits & (pte_span(level) - 1)) != 0 || map->size - done < pte_span(level)))
-        level--;
-    return level;
-}
-
-/* Is nothing mapped there, and how many tables are missing? A table counts at
- * the first run inside it: that of the request, or one at the table's start. */
-static enum loam_status paging_map_check_locked(const struct loam_space *space,
-                                                const struct paging_map *map, uint64_t *tables)
-    LOAM_NEEDS(space->lock)
-{
-    *tables = 0;
-    for (uint64_t done = 0; done < map->size;) {
-        const uint64_t virt = map->virt + done;
-        const unsigned level = paging_map_level(space, map, done);
-        const struct paging_slot slot = paging_find_locked(space, virt, level);
-        const unsigned count = paging_reach(level, pte_index(virt, level), map->size - done);
-        if (pte_is_present(slot.entry)) /* a page, or a table: which holds a page */
-            return LOAM_OVERLAP;
-        for (unsigned i = 1; slot.level == level && i < count; i++) {
-            if (paging_load(&slot.table[slot.index + i]) != 0)
-                return LOAM_OVERLAP;
-        }
-        for (unsigned at = level + 1; at <= slot.level; at++)
-            *tables += done == 0 || (virt & (pte_span(at) - 1)) == 0 ? 1 : 0;
-        done += count * pte_span(level);
+    edit->stripes = PAGING_ALL;
+    paging_walk_begin(&edit->walk, space);
+    for (uint64_t at = edit->virt;; at = end) {
+        const struct paging_slot slot = paging_find_locked(&edit->walk, at, 3);
+        if (paging_fill_is_left(&slot))
+            paging_prune_locked(edit, 2);
+        if (at == end)
+            break;
     }
-    return LOAM_OK;
+    paging_unlock(space, PAGING_ALL, irq);
 }
 
-/* Leaves of one table that are to be. */
-struct paging_run {
-    uint64_t virt, first; /* first: the first entry */
-    unsigned level, count;
-};
-
-/* Make them; tables that are missing are built from the bottom up. */
-static void paging_place_locked(struct loam_space *space, const struct paging_run *run,
-                                loam_phys *tables) LOAM_NEEDS(space->lock)
+/* Check, have tables, lock what is needed, commit. */
+static enum loam_status paging_apply(struct paging_edit *edit) LOAM_UNCHECKED
 {
-    const struct paging_slot slot = paging_find_locked(space, run->virt, run->level);
-    const bool user = paging_is_lower(run->virt);
+    struct loam_space *const space = edit->walk.space;
+    enum loam_status st;
+    uint64_t have = 0;
+    loam_irq_state irq;
 
-    if (slot.level == run->level) {
-        paging_fill(&slot.table[slot.index], run->count, run->first, run->level);
+    edit->stripes = paging_stripes(edit->virt, edit->size);
+    for (;;) {
+        irq = paging_lock(space, edit->stripes);
+        st = paging_check_locked(edit);
+        const bool locked = !edit->wants_all || edit->stripes == PAGING_ALL;
+        if (st != LOAM_OK || (locked && edit->tables <= have))
+            break;
+        paging_unlock(space, edit->stripes, irq);
+        if (edit->wants_all)
+            edit->stripes = PAGING_ALL;
+        paging_walk_begin(&edit->walk, space); /* tables may go before the next look */
+        if (edit->tables <= have)
+            continue;
+        loam_stock_put_list(space->stock, edit->list);
+        edit->list = loam_phys_none();
+        have = edit->tables;
+        st = loam_stock_take(space->stock, have, &edit->list);
+        if (st != LOAM_OK)
+            return st;
+    }
+    if (st == LOAM_OK && edit->verb < PAGING_UNMAP)
+        paging_fill_commit_locked(edit);
+    else if (st == LOAM_OK)
+        paging_cover_commit_locked(edit);
+    paging_unlock(space, edit->stripes, irq);
+    loam_stock_put_list(space->stock, edit->list);
+    if (edit->upper)
+        paging_settle(edit);
+    return st;
+}
+
+/* ---- batches ------------------------------------------------------------- */
+
+static void paging_open(struct loam_space_batch *batch, struct loam_space *space)
+{
+    batch->space = space;
+    batch->range_count = 0;
+    batch->full = false;
+    batch->merges = false;
+    batch->unlinked = 0;
+}
+
+void loam_space_batch_begin(struct loam_space_batch *batch, struct loam_space *space)
+{
+    paging_open(batch, space);
+    atomic_fetch_add_explicit(&space->open_count, 1, memory_order_relaxed);
+}
+
+static void paging_require_open(const struct loam_space_batch *batch)
+{
+    LOAM_REQUIRE(batch->space != NULL, "paging: batch is finished or was never begun",
+                 loam_virt_of(batch).addr, 0);
+}
+
+void loam_space_batch_check(const struct loam_space_batch *batch)
+{
+    LOAM_REQUIRE(batch->space == NULL, "paging: batch was never finished", loam_virt_of(batch).addr,
+                 batch->range_count);
+}
+
+/* Translations of the range are stale. */
+static void paging_note(struct loam_space_batch *batch, uint64_t start, uint64_t size,
+                        uint64_t page_size)
+{
+    if (batch->range_count == LOAM_BATCH_RANGES) {
+        batch->full = true;
         return;
     }
-    uint64_t child = loam_stock_next(space->stock, tables).addr;
-    paging_fill(&paging_table(space, child)[pte_index(run->virt, run->level)], run->count,
-                run->first, run->level);
-    for (unsigned level = run->level + 1; level < slot.level; level++) {
-        const uint64_t parent = loam_stock_next(space->stock, tables).addr;
-        paging_word *const word = &paging_table(space, parent)[pte_index(run->virt, level)];
-        atomic_store_explicit(word, pte_table(child, user), memory_order_relaxed);
-        child = parent;
-    }
-    /* Release: a processor that sees the link sees what was filled before. */
-    atomic_store_explicit(&slot.table[slot.index], pte_table(child, user), memory_order_release);
-    space->table_count += slot.level - run->level;
+    batch->range[batch->range_count].start = start;
+    batch->range[batch->range_count].page_count = size / page_size;
+    batch->range[batch->range_count].page_size = page_size;
+    batch->range_count++;
 }
 
-static void paging_map_commit_locked(struct loam_space *space, const struct paging_map *map,
-                                     loam_phys tables) LOAM_NEEDS(space->lock)
+/* Not with a lock held: hooks may wait for other CPUs. */
+static void paging_flush(struct loam_space_batch *batch)
 {
-    for (uint64_t done = 0; done < map->size;) {
-        struct paging_run run = { .virt = map->virt + done };
-        run.level = paging_map_level(space, map, done);
-        run.count = paging_reach(run.level, pte_index(run.virt, run.level), map->size - done);
-        run.first = (map->phys + done) | pte_attr_bits(&space->features, run.level, map->attr);
-        paging_place_locked(space, &run, &tables);
-        done += run.count * pte_span(run.level);
+    for (unsigned i = 0; i < batch->range_count && !batch->full; i++) {
+        const struct loam_tlb_flush flush = { batch->space->root,
+                                              loam_virt_at(batch->range[i].start),
+                                              batch->range[i].page_count,
+                                              batch->range[i].page_size };
+        loam_port_tlb_flush(&flush);
     }
-    LOAM_ASSERT(loam_phys_is_none(tables));
+    if (batch->full) {
+        const struct loam_tlb_flush flush = { batch->space->root, loam_virt_at(0), 0, 0 };
+        loam_port_tlb_flush(&flush);
+    }
+    batch->range_count = 0;
+    batch->full = false;
+}
+
+/* Flush, then give back what was unlinked. */
+static void paging_drain(struct loam_space_batch *batch)
+{
+    struct loam_space *const space = batch->space;
+
+    paging_flush(batch);
+    if (batch->unlinked == 0)
+        return;
+    atomic_fetch_sub(&space->flushing_count, 1);
+    atomic_fetch_add(&space->gone, 1);
+    loam_stock_put_list(space->stock, loam_phys_at(batch->unlinked)); /* linked as a stock is */
+    batch->unlinked = 0;
+}
+
+/* Give back tables that large pages have replaced. They were not changed, since
+ * processors may have used them until the flush. */
+static void paging_merge_all(struct loam_space_batch *batch)
+{
+    struct loam_space *const space = batch->space;
+    struct paging_merge merge = { .at = batch->low, .last = batch->high };
+
+    while (paging_merge_some(space, &merge)) {
+        paging_note(batch, merge.start, merge.size, LOAM_PAGE_SIZE);
+        paging_flush(batch);
+        atomic_fetch_add(&space->gone, 1);
+        for (unsigned i = 0; i < merge.dead_count; i++)
+            loam_stock_put(space->stock, loam_phys_at(merge.dead[i]));
+    }
+}
+
+static void paging_close(struct loam_space_batch *batch)
+{
+    paging_drain(batch);
+    if (batch->merges)
+        paging_merge_all(batch);
+}
+
+void loam_space_batch_finish(struct loam_space_batch *batch)
+{
+    paging_require_open(batch);
+    paging_close(batch);
+    atomic_fetch_sub_explicit(&batch->space->open_count, 1, memory_order_relaxed);
+    batch->space = NULL;
+}
+
+/* ---- nothing there -> something ------------------------------------------ */
+
+/* What was not present is not cached. But another CPU may have unlinked a table and not
+ * flushed yet: some CPU may still remember that table, and would not find these pages
+ * through it. */
+static enum loam_status paging_fill(struct loam_space *space, struct paging_edit *edit)
+{
+    const struct loam_virt_range virt = loam_virt_range_of(loam_virt_at(edit->virt), edit->size);
+    struct loam_space_batch batch;
+
+    paging_open(&batch, space);
+    paging_begin(edit, space, &batch, virt);
+    const enum loam_status st = paging_apply(edit);
+    if (st == LOAM_OK && atomic_load(&space->flushing_count) != 0)
+        paging_note(&batch, edit->virt, edit->size, LOAM_PAGE_SIZE);
+    paging_close(&batch);
+    return st;
+}
+
+/* One page, if that needs neither a table nor a flush. @return false: nothing was done, or
+ * the request is not valid */
+static bool paging_map_page(struct loam_space *space, uint64_t virt, uint64_t phys,
+                            struct loam_attr attr) LOAM_UNCHECKED
+{
+    const uint64_t bits = pte_attr_bits(&space->features, 1, attr);
+    const uint64_t entry = phys | (paging_is_lower(virt) ? bits : pte_preset(bits));
+    struct paging_page page;
+
+    if (((phys & ~PTE_ADDRESS) | (virt & (LOAM_PAGE_SIZE - 1)) |
+         (entry & space->foreign_leaf[1])) != 0)
+        return false;
+    const loam_irq_state irq = paging_lock_one(space, virt);
+    const bool easy = paging_page_locked(space, virt, &page) && page.entry == 0 &&
+                      atomic_load(&space->flushing_count) == 0;
+    if (easy) {
+        paging_store(page.word, entry);
+        paging_store(page.link, page.linked + PTE_ONE);
+    }
+    paging_unlock_one(space, virt, irq);
+    return easy;
 }
 
 enum loam_status loam_space_map(struct loam_space *space, struct loam_virt_range virt,
                                 loam_phys phys, struct loam_attr attr)
 {
-    const struct paging_map map = { virt.start.addr, phys.addr, virt.size, attr };
-    loam_phys tables = loam_phys_none();
-    uint64_t missing;
+    struct paging_edit edit;
 
-    if (!paging_range_is_valid(space, virt) || !paging_attr_is_valid(virt, attr) ||
-        !paging_phys_is_valid(space, phys, virt.size))
+    if (!paging_attr_is_valid(virt.start, attr))
         return LOAM_INVALID;
+    if (virt.size == LOAM_PAGE_SIZE && paging_map_page(space, virt.start.addr, phys.addr, attr))
+        return LOAM_OK;
+    if (!paging_range_is_valid(space, virt) || !paging_phys_is_valid(space, phys, virt.size))
+        return LOAM_INVALID;
+    edit.verb = PAGING_MAP;
+    edit.virt = virt.start.addr;
+    edit.size = virt.size;
+    edit.phys = phys.addr;
+    edit.level_max = space->features.gib_pages ? PTE_LEAF_MAX : PTE_LEAF_MAX - 1;
+    edit.walk.space = space;
+    paging_edit_attr(&edit, attr);
+    return paging_fill(space, &edit);
+}
 
-    const loam_irq_state irq = loam_ticketlock_acquire_irq(&space->lock);
-    enum loam_status st = paging_map_check_locked(space, &map, &missing);
-    if (st == LOAM_OK)
-        st = paging_reserve(space, missing, &tables);
-    if (st == LOAM_OK)
-        paging_map_commit_locked(space, &map, tables);
-    const bool stale = st == LOAM_OK && space->flushing_count != 0;
-    loam_ticketlock_release_irq(&space->lock, irq);
+/* map_frames() and hold(). */
+static enum loam_status paging_fill_frames(struct loam_space *space, struct paging_edit *edit,
+                                           loam_virt at, size_t count)
+{
+    const struct loam_virt_range virt = loam_virt_range_of(at, (uint64_t)count * LOAM_PAGE_SIZE);
 
-    /* Another CPU's unmap has not flushed yet: some CPU may still remember a
-     * table that it unlinked, and would not find these pages through it. */
-    if (stale)
-        paging_flush(space, virt, LOAM_PAGE_SIZE);
+    if (count > UINT64_MAX / LOAM_PAGE_SIZE || !paging_range_is_valid(space, virt))
+        return LOAM_INVALID;
+    for (size_t i = 0; i < count; i++) {
+        if (!paging_phys_is_valid(space, edit->frame[i], LOAM_PAGE_SIZE))
+            return LOAM_INVALID;
+    }
+    edit->virt = virt.start.addr;
+    edit->size = virt.size;
+    edit->phys = 0;
+    edit->level_max = 1;
+    return paging_fill(space, edit);
+}
+
+enum loam_status loam_space_map_frames(struct loam_space *space, loam_virt at,
+                                       const loam_phys *frame, size_t count, struct loam_attr attr)
+{
+    struct paging_edit edit = { .verb = PAGING_MAP_FRAMES, .virt = at.addr, .frame = frame };
+
+    if (!paging_attr_is_valid(at, attr))
+        return LOAM_INVALID;
+    edit.walk.space = space;
+    paging_edit_attr(&edit, attr);
+    return paging_fill_frames(space, &edit, at, count);
+}
+
+enum loam_status loam_space_hold(struct loam_space *space, loam_virt at, const loam_phys *frame,
+                                 size_t count)
+{
+    struct paging_edit edit = { .verb = PAGING_HOLD, .frame = frame };
+
+    return paging_fill_frames(space, &edit, at, count);
+}
+
+enum loam_status loam_space_tag(struct loam_space *space, struct loam_virt_range virt,
+                                enum loam_entry_kind kind, uint64_t value)
+{
+    struct paging_edit edit = { .verb = PAGING_TAG };
+
+    if (!paging_range_is_valid(space, virt) || value >> (64 - PTE_TAG_SHIFT) != 0 ||
+        (kind != LOAM_ENTRY_GUARD && kind != LOAM_ENTRY_TAG))
+        return LOAM_INVALID;
+    edit.virt = edit.phys = virt.start.addr;
+    edit.size = virt.size;
+    edit.level_max = PTE_LEAF_MAX;
+    edit.mark = value << PTE_TAG_SHIFT | (kind == LOAM_ENTRY_GUARD ? PTE_GUARD : PTE_TAG);
+    return paging_fill(space, &edit);
+}
+
+/* ---- something -> something else ----------------------------------------- */
+
+/* @return as paging_apply(); on success the range is noted in the batch if @p stale */
+static enum loam_status paging_cover(struct paging_edit *edit, struct loam_space_batch *batch,
+                                     struct loam_virt_range virt, bool stale)
+{
+    struct loam_space *const space = batch->space;
+
+    if (!paging_range_is_valid(space, virt))
+        return LOAM_INVALID;
+    paging_begin(edit, space, batch, virt);
+    const enum loam_status st = paging_apply(edit);
+    if (st == LOAM_OK && stale)
+        paging_note(batch, edit->virt, edit->size, pte_span(edit->smallest));
     return st;
 }
 
-/* ---- what unmap and protect share ---------------------------------------- */
-
-/* Level of the leaf that @p boundary cuts in two; 1: it cuts none. */
-static unsigned paging_cut_level_locked(const struct loam_space *space, uint64_t boundary)
-    LOAM_NEEDS(space->lock)
+/* One page, if that needs no table and leaves one in its own. @return false: nothing was
+ * done */
+static bool paging_unmap_page(struct loam_space_batch *batch, uint64_t virt) LOAM_UNCHECKED
 {
-    const struct paging_slot slot = paging_find_locked(space, boundary, 1);
-    const bool cut = pte_is_present(slot.entry) && (boundary & (pte_span(slot.level) - 1)) != 0;
+    struct loam_space *const space = batch->space;
+    struct paging_page page;
 
-    return cut ? slot.level : 1;
+    if (!loam_is_page_aligned(virt))
+        return false;
+    const loam_irq_state irq = paging_lock_one(space, virt);
+    const bool easy = paging_page_locked(space, virt, &page) && pte_in_use(page.linked) > 1 &&
+                      (page.entry & (space->foreign_leaf[1] | PTE_PRESENT)) == PTE_PRESENT;
+    if (easy) {
+        paging_store(page.word, 0);
+        paging_store(page.link, page.linked - PTE_ONE);
+    }
+    paging_unlock_one(space, virt, irq);
+    if (easy)
+        paging_note(batch, virt, LOAM_PAGE_SIZE, LOAM_PAGE_SIZE);
+    return easy;
 }
 
-/* Is all of the range mapped, and how many tables do the splits at its two edges
- * take? One split serves both edges where they cut the same page. */
-static enum loam_status paging_cover_check_locked(const struct loam_space *space,
-                                                  struct loam_virt_range range, uint64_t *tables)
-    LOAM_NEEDS(space->lock)
+enum loam_status loam_space_batch_unmap(struct loam_space_batch *batch, struct loam_virt_range virt)
 {
-    const uint64_t start = range.start.addr;
-    const uint64_t end = start + range.size; /* 0 for 2^64: on the boundary of everything */
+    struct paging_edit edit = { .verb = PAGING_UNMAP, .kinds = PAGING_KIND(LOAM_ENTRY_PAGE) };
 
-    for (uint64_t done = 0; done < range.size;) {
-        const struct paging_slot slot = paging_find_locked(space, start + done, 1);
-        const unsigned count = paging_leaves_locked(space, &slot, start + done, range.size - done);
-        if (count == 0)
-            return LOAM_NOT_FOUND;
-        done += paging_covered(&slot, start + done, count);
-    }
+    paging_require_open(batch);
+    if (virt.size == LOAM_PAGE_SIZE && paging_unmap_page(batch, virt.start.addr))
+        return LOAM_OK;
+    return paging_cover(&edit, batch, virt, true);
+}
 
-    const unsigned start_level = paging_cut_level_locked(space, start);
-    const unsigned end_level = paging_cut_level_locked(space, end);
-    *tables = 0;
-    for (unsigned level = 2; level <= PTE_LEAF_MAX; level++) {
-        const bool at_start = level <= start_level && (start & (pte_span(level) - 1)) != 0;
-        const bool at_end = level <= end_level && (end & (pte_span(level) - 1)) != 0;
-        const bool same = (start ^ end) >> pte_shift(level) == 0;
-        *tables +=
-            (at_start ? 1u : 0u) + (at_end ? 1u : 0u) - (at_start && at_end && same ? 1u : 0u);
-    }
+enum loam_status loam_space_batch_detach(struct loam_space_batch *batch,
+                                         struct loam_virt_range virt)
+{
+    struct paging_edit edit = { .verb = PAGING_DETACH, .kinds = PAGING_KIND(LOAM_ENTRY_PAGE) };
+
+    paging_require_open(batch);
+    return paging_cover(&edit, batch, virt, true);
+}
+
+enum loam_status loam_space_batch_protect(struct loam_space_batch *batch,
+                                          struct loam_virt_range virt, struct loam_attr attr)
+{
+    struct paging_edit edit = { .verb = PAGING_PROTECT, .kinds = PAGING_KIND(LOAM_ENTRY_PAGE) };
+
+    paging_require_open(batch);
+    if (!paging_attr_is_valid(virt.start, attr))
+        return LOAM_INVALID;
+    edit.virt = virt.start.addr;
+    edit.walk.space = batch->space;
+    paging_edit_attr(&edit, attr);
+    return paging_cover(&edit, batch, virt, true);
+}
+
+enum loam_status loam_space_batch_clear(struct loam_space_batch *batch, struct loam_virt_range virt,
+                                        loam_page_bits bits, loam_page_bits *seen)
+{
+    struct paging_edit edit = { .verb = PAGING_CLEAR, .kinds = PAGING_KIND(LOAM_ENTRY_PAGE) };
+
+    paging_require_open(batch);
+    if ((bits & ~(LOAM_PAGE_ACCESSED | LOAM_PAGE_DIRTY)) != 0)
+        return LOAM_INVALID;
+    edit.mark = ((bits & LOAM_PAGE_ACCESSED) != 0 ? PTE_ACCESSED : 0) |
+                ((bits & LOAM_PAGE_DIRTY) != 0 ? PTE_DIRTY : 0);
+    LOAM_TRY(paging_cover(&edit, batch, virt, true));
+    *seen = paging_bits(edit.seen & edit.mark);
     return LOAM_OK;
 }
 
-/* Replace leaves until none reaches over @p boundary. */
-static void paging_split_locked(struct loam_space *space, uint64_t boundary, loam_phys *tables)
-    LOAM_NEEDS(space->lock)
+enum loam_status loam_space_batch_replace(struct loam_space_batch *batch, loam_virt at,
+                                          loam_phys phys, struct loam_attr attr)
 {
-    for (unsigned level = paging_cut_level_locked(space, boundary); level > 1;
-         level = paging_cut_level_locked(space, boundary)) {
-        const struct paging_slot slot = paging_find_locked(space, boundary, level);
-        const uint64_t child = loam_stock_next(space->stock, tables).addr;
-        const uint64_t link = pte_table(child, paging_is_lower(boundary));
-        uint64_t entry = slot.entry;
-        /* At most three times: the processor has two bits to set in between. */
-        do {
-            paging_fill(paging_table(space, child), PTE_COUNT, pte_split(entry, level), level - 1);
-        } while (!atomic_compare_exchange_strong_explicit(
-            &slot.table[slot.index], &entry, link, memory_order_release, memory_order_relaxed));
-        space->table_count++;
-    }
+    struct paging_edit edit = { .verb = PAGING_REPLACE, .kinds = PAGING_KIND(LOAM_ENTRY_PAGE) };
+
+    paging_require_open(batch);
+    if (!paging_attr_is_valid(at, attr) ||
+        !paging_phys_is_valid(batch->space, phys, LOAM_PAGE_SIZE))
+        return LOAM_INVALID;
+    edit.virt = at.addr;
+    edit.phys = phys.addr;
+    edit.walk.space = batch->space;
+    paging_edit_attr(&edit, attr);
+    return paging_cover(&edit, batch, loam_virt_range_of(at, LOAM_PAGE_SIZE), true);
 }
 
-/* All pages are there; have tables for the splits, then split. */
-static enum loam_status paging_prepare_locked(struct loam_space *space,
-                                              struct loam_virt_range range) LOAM_NEEDS(space->lock)
+/* A batch for one change. */
+static enum loam_status paging_cover_alone(struct loam_space *space, struct paging_edit *edit,
+                                           struct loam_virt_range virt)
 {
-    loam_phys tables;
-    uint64_t missing;
+    struct loam_space_batch batch;
 
-    LOAM_TRY(paging_cover_check_locked(space, range, &missing));
-    LOAM_TRY(paging_reserve(space, missing, &tables));
-    paging_split_locked(space, range.start.addr, &tables);
-    paging_split_locked(space, range.start.addr + range.size, &tables);
-    LOAM_ASSERT(loam_phys_is_none(tables));
-    return LOAM_OK;
+    paging_open(&batch, space);
+    const enum loam_status st = paging_cover(edit, &batch, virt, false);
+    paging_close(&batch);
+    return st;
 }
 
-/* Unlink the table of @p level that held @p virt if it is empty, then the one
- * above it, and so on. Until the flush a processor may still walk them: so they
- * are chained through their first words by page addresses, which read as "not
- * present". 0 ends the chain. */
-static void paging_prune_locked(struct loam_space *space, uint64_t virt, unsigned level,
-                                uint64_t *unlinked) LOAM_NEEDS(space->lock)
+enum loam_status loam_space_publish(struct loam_space *space, struct loam_virt_range virt,
+                                    struct loam_attr attr)
 {
-    for (; level < space->features.levels; level++) {
-        const struct paging_slot above = paging_find_locked(space, virt, level + 1);
-        const uint64_t phys = pte_table_phys(above.entry);
-        paging_word *const table = paging_table(space, phys);
-        if (!paging_is_empty(table, pte_index(virt, level)))
-            return;
-        atomic_store_explicit(&above.table[above.index], 0, memory_order_relaxed);
-        atomic_store_explicit(&table[0], *unlinked, memory_order_relaxed);
-        *unlinked = phys;
-        space->table_count--;
-    }
+    struct paging_edit edit = { .verb = PAGING_PUBLISH, .kinds = PAGING_KIND(LOAM_ENTRY_HELD) };
+
+    if (!paging_attr_is_valid(virt.start, attr))
+        return LOAM_INVALID;
+    edit.virt = virt.start.addr;
+    edit.walk.space = space;
+    paging_edit_attr(&edit, attr);
+    return paging_cover_alone(space, &edit, virt);
 }
 
-/* Change leaves and lose nothing that the processor adds meanwhile. */
-static void paging_protect(paging_word *leaf, unsigned count, unsigned level, uint64_t attr_bits)
+enum loam_status loam_space_untag(struct loam_space *space, struct loam_virt_range virt)
 {
-    for (unsigned i = 0; i < count; i++) {
-        uint64_t entry = paging_load(&leaf[i]);
-        uint64_t want;
-        do {
-            want = pte_protect(entry, level, attr_bits);
-        } while (!atomic_compare_exchange_weak_explicit(
-            &leaf[i], &entry, want, memory_order_relaxed, memory_order_relaxed));
-    }
+    struct paging_edit edit = {
+        .verb = PAGING_UNTAG,
+        .kinds = PAGING_KIND(LOAM_ENTRY_GUARD) | PAGING_KIND(LOAM_ENTRY_TAG),
+    };
+
+    return paging_cover_alone(space, &edit, virt);
 }
 
-/* Give all leaves of a prepared range other attributes, or with @p attr NULL
- * remove them. @return size of the smallest */
-static uint64_t paging_apply_locked(struct loam_space *space, struct loam_virt_range range,
-                                    const struct loam_attr *attr, uint64_t *unlinked)
-    LOAM_NEEDS(space->lock)
+enum loam_status loam_space_set_soft(struct loam_space *space, struct loam_virt_range virt,
+                                     unsigned soft)
 {
-    uint64_t smallest = pte_span(PTE_LEAF_MAX);
+    struct paging_edit edit = { .verb = PAGING_SOFT, .kinds = PAGING_KIND(LOAM_ENTRY_PAGE) };
 
-    for (uint64_t done = 0; done < range.size;) {
-        const uint64_t virt = range.start.addr + done;
-        const struct paging_slot slot = paging_find_locked(space, virt, 1);
-        const unsigned count = paging_leaves_locked(space, &slot, virt, range.size - done);
-        paging_word *const leaf = &slot.table[slot.index];
-        const uint64_t last = virt + (paging_covered(&slot, virt, count) - 1);
-        if (attr != NULL) {
-            paging_protect(leaf, count, slot.level,
-                           pte_attr_bits(&space->features, slot.level, *attr));
-        } else {
-            for (unsigned i = 0; i < count; i++)
-                atomic_store_explicit(&leaf[i], 0, memory_order_relaxed);
-            paging_prune_locked(space, last, slot.level, unlinked);
-        }
-        if (pte_span(slot.level) < smallest)
-            smallest = pte_span(slot.level);
-        done = last - range.start.addr + 1;
-    }
-    return smallest;
-}
-
-/* ---- unmap --------------------------------------------------------------- */
-
-static void paging_give_back(const struct loam_space *space, uint64_t unlinked)
-{
-    while (unlinked != 0) {
-        const uint64_t next = paging_load(&paging_table(space, unlinked)[0]);
-        loam_stock_put(space->stock, loam_phys_at(unlinked));
-        unlinked = next;
-    }
+    if (soft > PTE_SOFT >> PTE_SOFT_SHIFT)
+        return LOAM_INVALID;
+    edit.mark = (uint64_t)soft << PTE_SOFT_SHIFT;
+    return paging_cover_alone(space, &edit, virt);
 }
 
 enum loam_status loam_space_unmap(struct loam_space *space, struct loam_virt_range virt)
 {
-    uint64_t unlinked = 0;
-    uint64_t page_size = 0;
+    struct loam_space_batch batch;
 
-    if (!paging_range_is_valid(space, virt))
-        return LOAM_INVALID;
-
-    loam_irq_state irq = loam_ticketlock_acquire_irq(&space->lock);
-    const enum loam_status st = paging_prepare_locked(space, virt);
-    if (st == LOAM_OK) {
-        page_size = paging_apply_locked(space, virt, NULL, &unlinked);
-        space->flushing_count++;
-    }
-    loam_ticketlock_release_irq(&space->lock, irq);
-    if (st != LOAM_OK)
-        return st;
-
-    paging_flush(space, virt, page_size);
-    irq = loam_ticketlock_acquire_irq(&space->lock);
-    space->flushing_count--;
-    loam_ticketlock_release_irq(&space->lock, irq);
-    paging_give_back(space, unlinked);
-    return LOAM_OK;
+    paging_open(&batch, space);
+    const enum loam_status st = loam_space_batch_unmap(&batch, virt);
+    paging_close(&batch);
+    return st;
 }
-
-/* ---- protect ------------------------------------------------------------- */
 
 enum loam_status loam_space_protect(struct loam_space *space, struct loam_virt_range virt,
                                     struct loam_attr attr)
 {
-    uint64_t page_size = 0;
+    struct loam_space_batch batch;
 
-    if (!paging_range_is_valid(space, virt) || !paging_attr_is_valid(virt, attr))
-        return LOAM_INVALID;
-
-    const loam_irq_state irq = loam_ticketlock_acquire_irq(&space->lock);
-    const enum loam_status st = paging_prepare_locked(space, virt);
-    if (st == LOAM_OK)
-        page_size = paging_apply_locked(space, virt, &attr, NULL);
-    loam_ticketlock_release_irq(&space->lock, irq);
-
-    if (st == LOAM_OK)
-        paging_flush(space, virt, page_size);
+    paging_open(&batch, space);
+    const enum loam_status st = loam_space_batch_protect(&batch, virt, attr);
+    paging_close(&batch);
     return st;
 }
 
-/* ---- looking ------------------------------------------------------------- */
+/* ---- what is held comes out ---------------------------------------------- */
 
-enum loam_status loam_space_query(struct loam_space *space, loam_virt virt,
-                                  struct loam_translation *out)
+/* Add memory to the list of runs. @return false: it does not fit */
+static bool paging_collect_add(struct loam_phys_range *out, size_t *count, size_t max,
+                               struct loam_phys_range memory)
 {
-    if (!loam_virt_is_canonical(virt, space->features.levels))
-        return LOAM_INVALID;
+    struct loam_phys_range *const last = *count == 0 ? NULL : &out[*count - 1];
 
-    const loam_irq_state irq = loam_ticketlock_acquire_irq(&space->lock);
-    const struct paging_slot slot = paging_find_locked(space, virt.addr, 1);
-    loam_ticketlock_release_irq(&space->lock, irq);
-    if (!pte_is_present(slot.entry))
-        return LOAM_NOT_FOUND;
+    if (last != NULL && last->start.addr + last->size == memory.start.addr) {
+        last->size += memory.size;
+        return true;
+    }
+    if (*count == max)
+        return false;
+    out[(*count)++] = memory;
+    return true;
+}
 
+/* The held entries of one table, from the start of @p rest. @return false: no more fit */
+static bool paging_collect_run_locked(struct paging_edit *edit, struct loam_virt_range *rest,
+                                      struct loam_phys_range *out, size_t *count, size_t max)
+    LOAM_NEEDS(edit->walk.space->locks)
+{
+    const struct paging_slot slot = paging_find_locked(&edit->walk, rest->start.addr, 1);
     const uint64_t span = pte_span(slot.level);
-    out->phys = loam_phys_at(pte_leaf_phys(slot.entry, slot.level) + (virt.addr & (span - 1)));
-    out->attr = pte_attr(&space->features, slot.entry, slot.level);
-    out->page_size = span;
-    return LOAM_OK;
-}
+    unsigned taken = 0;
+    bool fits = true;
 
-/* Lowest mapped address at or above @p virt. Each round goes one level down, or
- * on to an entry that is in use: no table is empty, so there are few. */
-static bool paging_next_locked(const struct loam_space *space, uint64_t *virt)
-    LOAM_NEEDS(space->lock)
-{
-    const unsigned top = pte_shift(space->features.levels + 1) - 1; /* the sign bit */
-
-    if (!loam_virt_is_canonical(loam_virt_at(*virt), space->features.levels))
-        *virt = UINT64_MAX << top;
-    for (;;) {
-        const struct paging_slot slot = paging_find_locked(space, *virt, 1);
-        unsigned index = slot.index;
-        if (pte_is_present(slot.entry))
-            return true;
-        while (index < PTE_COUNT && paging_load(&slot.table[index]) == 0)
-            index++;
-        if (index == PTE_COUNT && slot.level == space->features.levels)
-            return false;
-        const uint64_t table_start = *virt & ~(pte_span(slot.level + 1) - 1);
-        *virt = table_start + index * pte_span(slot.level);
-        if (*virt == 0) /* past the last table */
-            return false;
-        if ((*virt >> top & 1) != 0) /* over the hole */
-            *virt |= UINT64_MAX << top;
-    }
-}
-
-/* Bytes from @p page on that go on as the leaf @p first there does. */
-static uint64_t paging_extent_locked(const struct loam_space *space, uint64_t page,
-                                     const struct paging_slot *first) LOAM_NEEDS(space->lock)
-{
-    const uint64_t span = pte_span(first->level);
-    const uint64_t want = first->entry & ~PTE_HARDWARE;
-    uint64_t size = span;
-
-    for (;;) {
-        const uint64_t virt = page + size; /* at the start of a table but the first time */
-        if (virt == 0 || !loam_virt_is_canonical(loam_virt_at(virt), space->features.levels))
-            return size;
-        const struct paging_slot slot = paging_find_locked(space, virt, first->level);
-        if (slot.level != first->level)
-            return size;
-        unsigned index = slot.index;
-        for (; index < PTE_COUNT; index++, size += span) {
-            if ((paging_load(&slot.table[index]) & ~PTE_HARDWARE) != want + size)
-                return size;
+    for (unsigned i = slot.index; fits && i < PTE_COUNT && rest->size != 0; i++) {
+        const uint64_t entry = paging_load(&slot.table[i]);
+        const uint64_t inside = rest->start.addr & (span - 1);
+        uint64_t size = span - inside < rest->size ? span - inside : rest->size;
+        if (entry != 0) {
+            LOAM_REQUIRE(paging_kind(entry) == LOAM_ENTRY_HELD,
+                         "paging: what is collected is not held (address, entry)", rest->start.addr,
+                         entry);
+            LOAM_REQUIRE(size == span, "paging: a large entry reaches over what is collected",
+                         rest->start.addr, span);
+            fits = paging_collect_add(out, count, max,
+                                      loam_phys_range_of(loam_phys_at(pte_held_phys(entry)), span));
+            size = fits ? size : 0;
+            taken += fits ? 1 : 0;
+            if (fits)
+                paging_store(&slot.table[i], 0);
         }
+        rest->start.addr += size;
+        rest->size -= size;
     }
+    if (taken != 0 && paging_count_locked(&edit->walk, slot.level, -(int)taken) == 0)
+        paging_prune_locked(edit, slot.level);
+    return fits;
 }
 
-enum loam_status loam_space_next(struct loam_space *space, loam_virt from, struct loam_mapping *out)
+size_t loam_space_batch_collect(struct loam_space_batch *batch, struct loam_virt_range *rest,
+                                struct loam_phys_range *out, size_t max) LOAM_UNCHECKED
 {
-    uint64_t virt = from.addr;
-    struct paging_slot slot = { NULL, 0, 0, 0 };
-    uint64_t size = 0;
+    struct loam_space *const space = batch->space;
+    struct paging_edit edit;
+    size_t count = 0;
+    bool fits = true;
 
-    const loam_irq_state irq = loam_ticketlock_acquire_irq(&space->lock);
-    const bool found = paging_next_locked(space, &virt);
-    if (found) {
-        slot = paging_find_locked(space, virt, 1);
-        virt &= ~(pte_span(slot.level) - 1);
-        size = paging_extent_locked(space, virt, &slot);
+    paging_require_open(batch);
+    LOAM_REQUIRE(max != 0, "paging: no room for what is collected", rest->start.addr, rest->size);
+    LOAM_REQUIRE(rest->size == 0 || paging_range_is_valid(space, *rest),
+                 "paging: what is collected is no range of pages", rest->start.addr, rest->size);
+    while (rest->size != 0 && fits) {
+        const loam_irq_state irq = paging_lock(space, PAGING_ALL);
+        paging_begin(&edit, space, batch, *rest);
+        edit.stripes = PAGING_ALL;
+        fits = paging_collect_run_locked(&edit, rest, out, &count, max);
+        paging_unlock(space, PAGING_ALL, irq);
     }
-    loam_ticketlock_release_irq(&space->lock, irq);
-    if (!found)
-        return LOAM_NOT_FOUND;
-
-    out->virt = loam_virt_range_of(loam_virt_at(virt), size);
-    out->phys = loam_phys_at(pte_leaf_phys(slot.entry, slot.level));
-    out->attr = pte_attr(&space->features, slot.entry, slot.level);
-    out->page_size = pte_span(slot.level);
-    return LOAM_OK;
-}
-
-/* ---- audit and digest ---------------------------------------------------- */
-
-static const char *paging_audit_leaf(const struct paging_tour *tour)
-{
-    const struct loam_attr attr = pte_attr(&tour->space->features, tour->entry, tour->level);
-    const loam_prot both = LOAM_PROT_WRITE | LOAM_PROT_EXEC;
-
-    if ((unsigned)attr.cache >= LOAM_CACHES)
-        return "paging: cache type that is never used";
-    if (tour->space->features.nx && (attr.prot & both) == both)
-        return "paging: page is writable and executable";
-    if (paging_is_lower(tour->virt) && (attr.prot & LOAM_PROT_GLOBAL) != 0)
-        return "paging: global page in the lower half";
-    if (!paging_is_lower(tour->virt) && (attr.prot & LOAM_PROT_USER) != 0)
-        return "paging: user page in the higher half";
-    return NULL;
-}
-
-static const char *paging_audit_entry(const struct paging_tour *tour)
-{
-    const uint64_t entry = tour->entry;
-
-    if (!pte_is_present(entry))
-        return "paging: entry is not present and not zero";
-    if (!pte_is_ours(&tour->space->features, entry, tour->level))
-        return "paging: entry has a bit that is reserved or never used";
-    if (pte_is_leaf(entry, tour->level))
-        return paging_audit_leaf(tour);
-    if ((entry & ~PTE_ACCESSED) != pte_table(pte_table_phys(entry), paging_is_lower(tour->virt)))
-        return "paging: table without the rights that its half has";
-    return NULL;
-}
-
-const char *loam_space_audit(const struct loam_space *space)
-{
-    struct paging_tour tour = { .space = space };
-    uint64_t tables = 1;
-
-    if (!loam_hhdm_is_genuine(space->hhdm))
-        return "paging: direct map not from a boot adapter";
-    if (space->flushing_count != 0)
-        return "paging: a flush is pending";
-    paging_tour_enter(&tour, space->features.levels, space->root.addr);
-    while (paging_tour_next(&tour)) {
-        const char *const broken = paging_audit_entry(&tour);
-        if (broken != NULL)
-            return broken;
-        if (pte_is_leaf(tour.entry, tour.level))
-            continue;
-        if (++tables > space->table_count) /* a cycle ends here, too */
-            return "paging: more tables than counted, or one reached twice";
-        const uint64_t phys = pte_table_phys(tour.entry);
-        if (paging_is_empty(paging_table(space, phys), 0))
-            return "paging: empty table";
-        paging_tour_enter(&tour, tour.level - 1, phys);
-    }
-    return tables == space->table_count ? NULL : "paging: fewer tables than counted";
-}
-
-uint64_t loam_space_digest(const struct loam_space *space)
-{
-    struct paging_tour tour = { .space = space };
-    uint64_t digest = loam_digest_add(LOAM_DIGEST_START, space->table_count);
-
-    paging_tour_enter(&tour, space->features.levels, space->root.addr);
-    while (paging_tour_next(&tour)) {
-        if (!pte_is_leaf(tour.entry, tour.level)) {
-            paging_tour_enter(&tour, tour.level - 1, pte_table_phys(tour.entry));
-            continue;
-        }
-        digest = loam_digest_add(digest, tour.virt | tour.level);
-        digest = loam_digest_add(digest, tour.entry & ~PTE_HARDWARE);
-    }
-    return digest;
+    return count;
 }

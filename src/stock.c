@@ -141,37 +141,61 @@ enum loam_status loam_stock_take(struct loam_stock *stock, uint64_t count, loam_
     loam_ticketlock_release_irq(&stock->lock, irq);
     if (!enough)
         return LOAM_NO_MEMORY;
-
-    for (loam_phys at = list; !loam_phys_is_none(at); at = stock_after(stock, at)) {
-        stock_word *const word = loam_hhdm_pointer(stock->hhdm, at);
-        __builtin_memset(word + 1, 0, LOAM_PAGE_SIZE - sizeof(*word));
-    }
     *out = list;
     return LOAM_OK;
 }
 
-loam_phys loam_stock_next(const struct loam_stock *stock, loam_phys *list)
+loam_phys loam_stock_next_raw(const struct loam_stock *stock, loam_phys *list)
 {
     const loam_phys frame = *list;
 
-    if (loam_phys_is_none(frame))
-        return frame;
-    *list = stock_after(stock, frame);
-    stock_link(stock, frame, loam_phys_none());
+    if (!loam_phys_is_none(frame))
+        *list = stock_after(stock, frame);
     return frame;
 }
 
-void loam_stock_put(struct loam_stock *stock, loam_phys frame)
+loam_phys loam_stock_next(const struct loam_stock *stock, loam_phys *list)
+{
+    const loam_phys frame = loam_stock_next_raw(stock, list);
+
+    if (!loam_phys_is_none(frame))
+        __builtin_memset(loam_hhdm_pointer(stock->hhdm, frame), 0, LOAM_PAGE_SIZE);
+    return frame;
+}
+
+/* What can be seen to be wrong with a frame that comes back. */
+static void stock_require_locked(const struct loam_stock *stock, loam_phys frame)
+    LOAM_NEEDS(stock->lock)
 {
     LOAM_REQUIRE(stock_is_frame(frame), "stock: not a page frame", frame.addr, 0);
-
-    const loam_irq_state irq = loam_ticketlock_acquire_irq(&stock->lock);
     LOAM_REQUIRE(stock->out_count > 0, "stock: more frames put back than taken", frame.addr,
                  stock->frame_count);
     LOAM_REQUIRE(frame.addr != stock->first.addr, "stock: frame put back twice", frame.addr,
                  stock->frame_count);
     LOAM_CHECK_IF(LOAM_CHECK >= 2, !stock_holds_locked(stock, frame), "stock: frame put back twice",
                   frame.addr, stock->frame_count);
+}
+
+void loam_stock_put_list(struct loam_stock *stock, loam_phys list)
+{
+    loam_phys frame;
+
+    if (loam_phys_is_none(list))
+        return;
+    const loam_irq_state irq = loam_ticketlock_acquire_irq(&stock->lock);
+    while (!loam_phys_is_none(frame = loam_stock_next_raw(stock, &list))) {
+        stock_require_locked(stock, frame);
+        stock_push_locked(stock, frame);
+        stock->out_count--;
+    }
+    loam_ticketlock_release_irq(&stock->lock, irq);
+}
+
+void loam_stock_put(struct loam_stock *stock, loam_phys frame)
+{
+    LOAM_REQUIRE(stock_is_frame(frame), "stock: not a page frame", frame.addr, 0);
+    const loam_irq_state irq = loam_ticketlock_acquire_irq(&stock->lock);
+    stock_require_locked(stock, frame);
     stock_push_locked(stock, frame);
     stock->out_count--;
     loam_ticketlock_release_irq(&stock->lock, irq);

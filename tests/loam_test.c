@@ -496,7 +496,7 @@ static void audit_and_digest_reach_every_layer(void **state)
         { &mm.usage.total_bytes[LOAM_OWNER_HEAP], "usage: " },
         { (uint64_t *)machine_ram(mm.ledger_memory.start.addr) + 2 * LOAM_OWNER_BAD + 1,
           "ledger: " },
-        { &mm.space.table_count, "paging: " },
+        { (uint64_t *)(uintptr_t)&mm.space.table_count, "paging: " },
         { &mm.heap_room.over.arena.used_bytes, "arena: " },
     };
     const uint64_t before = loam_digest(&mm);

@@ -305,7 +305,7 @@ static void query_P13_finds_the_byte_in_pages_of_all_sizes(void **state)
 {
     (void)state;
     world_start((struct world_options){ 0 });
-    struct loam_translation seen = { loam_phys_at(77), { 0, LOAM_CACHE_WB }, 0 };
+    struct loam_translation seen = { .phys = loam_phys_at(77) };
     assert_int_equal(map(LOWER, GIB(1), GIB(3), RW), LOAM_OK);
     assert_int_equal(map(LOWER + GIB(1), MIB(2) + KIB(4), GIB(9), RX), LOAM_OK);
     const struct {

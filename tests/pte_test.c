@@ -82,8 +82,8 @@ static void split_moves_the_pat_bit(void **state)
 static void tables_grant_everything_but_user_in_the_higher_half(void **state)
 {
     (void)state;
-    assert_int_equal(pte_table(0x5000, true), 0x5007);
-    assert_int_equal(pte_table(0x5000, false), 0x5003);
+    assert_int_equal(pte_table(0x5000, true), 0x5027);
+    assert_int_equal(pte_table(0x5000, false), 0x5023);
     assert_int_equal(pte_table_phys(0x5000 | BIT(63) | 0xfff), 0x5000);
 }
 
@@ -95,21 +95,24 @@ static void foreign_bits_are_told_apart(void **state)
         unsigned level;
         uint64_t base, allowed;
     } rows[] = {
-        /* tables: rights, A, address */
-        { 5, 1, 0x27 | (BIT(46) - BIT(12)) },
-        { 4, 1, 0x27 | (BIT(46) - BIT(12)) },
-        { 3, 1, 0xa7 | (BIT(46) - BIT(12)) }, /* bit 7: then a leaf with low address bits */
-        { 2, 1, 0xa7 | (BIT(46) - BIT(12)) },
-        /* leaves: and D, PWT, PCD, PAT, G, NX */
-        { 1, 1, 0x1ff | (BIT(46) - BIT(12)) | BIT(63) },
-        { 2, 0x81, 0x1ff | (BIT(46) - BIT(21)) | BIT(12) | BIT(63) },
-        { 3, 0x81, 0x1ff | (BIT(46) - BIT(30)) | BIT(12) | BIT(63) },
+        /* tables: rights, A, address, count, two marks; bit 7: then a leaf with low
+         * address bits */
+        { 5, 1, 0x227 | (BIT(46) - BIT(12)) | (BIT(63) - BIT(52)) },
+        { 4, 1, 0x227 | (BIT(46) - BIT(12)) | (BIT(63) - BIT(52)) },
+        { 3, 1, 0x2a7 | (BIT(46) - BIT(12)) | (BIT(63) - BIT(52)) },
+        { 2, 1, 0x2a7 | (BIT(46) - BIT(12)) | (BIT(63) - BIT(52)) },
+        /* leaves: and D, PWT, PCD, PAT, G, NX, software bits, copy on write */
+        { 1, 1, 0xfff | (BIT(46) - BIT(12)) | BIT(63) | BIT(52) | BIT(53) },
+        { 2, 0x81, 0xfff | (BIT(46) - BIT(21)) | BIT(12) | BIT(63) | BIT(52) | BIT(53) },
+        { 3, 0x81, 0xfff | (BIT(46) - BIT(30)) | BIT(12) | BIT(63) | BIT(52) | BIT(53) },
     };
     for (size_t r = 0; r < sizeof(rows) / sizeof(rows[0]); r++) {
         for (unsigned bit = 1; bit < 64; bit++) {
             const bool allowed = (rows[r].allowed & BIT(bit)) != 0;
             assert_int_equal(pte_is_ours(&all, rows[r].base | BIT(bit), rows[r].level), allowed);
-            assert_false(pte_is_ours(&all, BIT(bit), rows[r].level)); /* not present */
+            /* Not present: the lowest value of a guard, or of a tag. */
+            assert_int_equal(pte_is_ours(&all, BIT(bit), rows[r].level),
+                             rows[r].level <= 3 && (bit == 1 || bit == 2));
         }
         assert_true(pte_is_ours(&all, 0, rows[r].level));
     }
@@ -131,7 +134,61 @@ static void bits_of_missing_features_are_foreign(void **state)
     assert_true(pte_is_ours(&less, 1 | BIT(35), 1));
     less.phys_bits = 52;
     assert_true(pte_is_ours(&less, 1 | BIT(51), 1));
-    assert_false(pte_is_ours(&less, 1 | BIT(52), 1));
+    assert_false(pte_is_ours(&less, 1 | BIT(54), 1));
+}
+
+static void marks_that_are_not_present_are_told_apart(void **state)
+{
+    (void)state;
+    for (unsigned level = 1; level <= 3; level++) {
+        const uint64_t span = pte_span(level);
+        assert_true(pte_is_ours(&all, pte_hold(5 * span), level));
+        assert_int_equal(pte_held_phys(pte_hold(5 * span)), 5 * span);
+        assert_int_equal(pte_hold(5 * span) + 3 * pte_step(pte_hold(5 * span), level),
+                         pte_hold(8 * span));
+        assert_false(pte_is_ours(&all, pte_hold(5 * span) | BIT(63), level));
+        assert_false(pte_is_ours(&all, pte_hold(5 * span) | BIT(8), level));
+        assert_false(pte_is_ours(&all, pte_hold(BIT(46)), level)); /* no such memory */
+        for (unsigned bit = 8; bit < 64; bit++) {
+            assert_true(pte_is_ours(&all, 2 | BIT(bit), level)); /* guard */
+            assert_true(pte_is_ours(&all, 4 | BIT(bit), level)); /* tag */
+        }
+        assert_false(pte_is_ours(&all, 2 | BIT(4), level));
+        assert_false(pte_is_ours(&all, 8, level));
+        assert_false(pte_is_ours(&all, 0x1000, level));
+    }
+    assert_false(pte_is_ours(&all, pte_hold(MIB(2)), 3)); /* not aligned */
+    for (unsigned level = 4; level <= 5; level++)
+        assert_false(pte_is_ours(&all, 2, level));
+}
+
+static void pages_to_be_copied_never_become_writable(void **state)
+{
+    (void)state;
+    const struct loam_attr rw = attr(LOAM_PROT_WRITE, LOAM_CACHE_WB);
+    const uint64_t bits = pte_attr_bits(&all, 1, rw);
+    const uint64_t shared = pte_share(GIB(1) | bits | 0x60);
+    assert_int_equal(shared & 2, 0);
+    assert_int_equal(pte_attr(&all, shared, 1).prot, LOAM_PROT_WRITE); /* by right */
+    const uint64_t read_only = pte_protect(shared, 1, pte_attr_bits(&all, 1, RO));
+    assert_int_equal(pte_attr(&all, read_only, 1).prot, 0);
+    const uint64_t again = pte_protect(read_only, 1, bits);
+    assert_int_equal(again, shared);
+    /* What could not be written to does not learn it by being shared. */
+    assert_int_equal(pte_attr(&all, pte_share(GIB(1) | pte_attr_bits(&all, 1, RO)), 1).prot, 0);
+}
+
+static void what_a_split_makes_a_merge_unmakes(void **state)
+{
+    (void)state;
+    for (unsigned cache = 0; cache < LOAM_CACHES; cache++) {
+        for (unsigned level = 2; level <= 3; level++) {
+            const uint64_t leaf =
+                GIB(3) | pte_attr_bits(&all, level, attr(LOAM_PROT_WRITE, (enum loam_cache)cache));
+            assert_int_equal(pte_merge(pte_split(leaf, level), level - 1), leaf);
+        }
+    }
+    assert_int_equal(pte_merge(pte_split(0x702, 3), 2), 0x702); /* guards have no sizes */
 }
 
 /* ---- what map writes ----------------------------------------------------- */
@@ -155,10 +212,12 @@ static void map_P14_puts_every_bit_where_the_page_size_demands(void **state)
                 const struct loam_attr a = attr(prot, (enum loam_cache)cache);
                 assert_int_equal(map(virt, sizes[s], GIB(5), a), LOAM_OK);
                 const uint64_t high = (pat[cache] & 4) != 0 ? UINT64_C(1) << (s == 0 ? 7 : 12) : 0;
-                const uint64_t want = GIB(5) | 1 | (prot & LOAM_PROT_WRITE ? 2u : 0u) |
-                                      (user ? 4u : 0u) | (pat[cache] & 3) << 3 |
-                                      (s == 0 ? 0u : 0x80u) | (global ? 0x100u : 0u) | high |
-                                      (prot & LOAM_PROT_EXEC ? 0 : UINT64_C(1) << 63);
+                const uint64_t want =
+                    GIB(5) | 1 | (prot & LOAM_PROT_WRITE ? 2u : 0u) | (user ? 4u : 0u) |
+                    (pat[cache] & 3) << 3 | (s == 0 ? 0u : 0x80u) | (global ? 0x100u : 0u) | high |
+                    /* accessed, and dirty, in the higher half */
+                    (user ? 0u : 0x20u) | (!user && (prot & LOAM_PROT_WRITE) != 0 ? 0x40u : 0u) |
+                    (prot & LOAM_PROT_EXEC ? 0 : UINT64_C(1) << 63);
                 assert_int_equal(raw_entry(virt, NULL, NULL), want);
                 expect_page(virt + sizes[s] - 1, GIB(5) + sizes[s] - 1, a);
                 struct loam_translation seen;
@@ -215,6 +274,9 @@ int main(void)
         cmocka_unit_test(tables_grant_everything_but_user_in_the_higher_half),
         cmocka_unit_test(foreign_bits_are_told_apart),
         cmocka_unit_test(bits_of_missing_features_are_foreign),
+        cmocka_unit_test(marks_that_are_not_present_are_told_apart),
+        cmocka_unit_test(pages_to_be_copied_never_become_writable),
+        cmocka_unit_test(what_a_split_makes_a_merge_unmakes),
         cmocka_unit_test(map_P14_puts_every_bit_where_the_page_size_demands),
         cmocka_unit_test(map_without_nx_sets_no_nx_and_says_so),
         cmocka_unit_test(map_without_pat_uses_no_pat_bit),

@@ -117,19 +117,20 @@ static bool loam_map_page(uint64_t virt, uint64_t phys)
 static uint64_t loam_unmap_pages(const uint64_t *virts, size_t count)
 {
     const uint64_t before = flushes;
+    struct loam_space_batch batch;
+    loam_space_batch_begin(&batch, &space);
     for (size_t i = 0; i < count; i++) {
-        if (!loam_unmap(virts[i], LOAM_PAGE_SIZE))
+        if (loam_space_batch_unmap(&batch, range_of(virts[i], LOAM_PAGE_SIZE)) != LOAM_OK)
             return PAGING_NONE;
     }
+    loam_space_batch_finish(&batch);
     return flushes - before;
 }
 
 static uint64_t loam_translate(uint64_t virt)
 {
-    struct loam_translation found;
-    if (loam_space_query(&space, loam_virt_at(virt), &found) != LOAM_OK)
-        return PAGING_NONE;
-    return found.phys.addr;
+    const loam_phys phys = loam_space_translate(&space, loam_virt_at(virt));
+    return loam_phys_is_none(phys) ? PAGING_NONE : phys.addr;
 }
 
 const struct paging_peer paging_loam[] = {

@@ -6,8 +6,19 @@
  * stock and go back to it as soon as they are empty. Tables are reached through
  * the direct map.
  *
+ *     kernel space  [ lower half: its own | higher half           )
+ *     other spaces  [ lower half: its own | the kernel's tables   )
+ *
  * Every call is all or nothing: it first walks without writing, reserves the
  * tables it needs, and then commits what cannot fail.
+ *
+ * An entry is empty, maps a page, or is in use without being present:
+ *     guard   nothing is to be mapped there
+ *     tag     56 bits of the caller's: where a page was swapped to, say
+ *     held    a frame that is recorded here and not, or no longer, mapped
+ * Who takes memory out of a space and frees it detaches it (mapped -> held), lets
+ * the batch flush, and collects the frames. Who maps new memory holds the frames,
+ * as many at a time as he likes, and publishes them all at once.
  *
  * Entry format: Intel SDM vol. 3, section 4.5.
  */
@@ -43,18 +54,37 @@ struct loam_attr {
     enum loam_cache cache;
 };
 
+#define LOAM_SPACE_STRIPES 16u /* locks of a space */
+#define LOAM_SPACE_RECENT  16u
+
+/* One lock for each 16th region of 2 MiB, a cache line apart. */
+struct LOAM_CAPABILITY("mutex") loam_space_locks {
+    struct {
+        struct loam_ticketlock lock;
+        unsigned char pad[64 - sizeof(struct loam_ticketlock)];
+    } stripe[LOAM_SPACE_STRIPES];
+};
+
+/* Fields are read-only outside paging; must stay where it is. */
 struct loam_space {
-    struct loam_ticketlock lock;
+    struct loam_space_locks locks;
     struct loam_stock *stock; /* borrowed: table frames come from here */
     struct loam_hhdm hhdm;
-    struct loam_cpu_features features; /* of the CPUs that will run on it */
-    loam_phys root;                    /* PML4 or PML5 */
-    uint64_t table_count;              /* tables in the tree, the root included */
-    uint64_t flushing_count;           /* unmaps that have not finished flushing */
+    struct loam_cpu_features features;    /* of the CPUs that will run on it */
+    uint64_t foreign_table;               /* bits that no entry with a table has */
+    uint64_t foreign_leaf[4];             /* and no leaf of this level: 1..3 */
+    loam_phys root;                       /* PML4 or PML5 */
+    struct loam_space *kernel;            /* whose higher half it shares; NULL: it has its own */
+    struct loam_space *sharer;            /* a kernel's: first of those that share; else the next */
+    LOAM_ATOMIC(uint64_t) table_count;    /* tables in the tree, the root included */
+    LOAM_ATOMIC(uint64_t) open_count;     /* batches that were begun and not finished */
+    LOAM_ATOMIC(uint64_t) flushing_count; /* changes that not every CPU has noticed yet */
+    LOAM_ATOMIC(uint64_t) gone;           /* goes up before a table is given back */
+    LOAM_ATOMIC(uint64_t) recent[LOAM_SPACE_RECENT]; /* tables of level 2 used lately */
 };
 
 /**
- * Make an empty address space.
+ * Make an empty address space: the kernel's, or one that shares nothing.
  *
  * @param space    output, at a fixed place from then on
  * @param stock    borrowed for the life of @p space
@@ -66,18 +96,45 @@ struct loam_space {
 LOAM_NODISCARD enum loam_status loam_space_init(struct loam_space *space, struct loam_stock *stock,
                                                 const struct loam_cpu_features *features);
 
+/**
+ * Make an empty address space that shares the higher half of @p kernel: what is
+ * mapped there now and what will be. Its own functions reach the lower half alone,
+ * but for those that only look.
+ *
+ * @param space  output, at a fixed place from then on
+ * @param kernel from loam_space_init(); must outlive @p space
+ *
+ * @return LOAM_OK; LOAM_NO_MEMORY: no frame for the root
+ *
+ * Context: any CPU, not NMI; takes all locks of @p kernel, then the stock's.
+ */
+LOAM_NODISCARD enum loam_status loam_space_create(struct loam_space *space,
+                                                  struct loam_space *kernel);
+
+/**
+ * Give all tables back: O(tables). Pages that are mapped are the caller's, who lists
+ * them with loam_space_next() before this. No CPU runs on the space, and nobody
+ * else uses it; batches that are not finished, held frames, and spaces that share its
+ * higher half panic.
+ */
+void loam_space_destroy(struct loam_space *space);
+
 /*
- * Contracts shared by map, unmap and protect:
+ * Contracts shared by all that change a range:
  *   virt    page-aligned start and size, size > 0, canonical on its whole length;
- *           may end at 2^64. Else LOAM_INVALID
+ *           may end at 2^64; in a half that is the space's own. Else LOAM_INVALID
  *   attr    LOAM_INVALID if W+X, USER in the higher half, GLOBAL in the lower,
  *           or an unknown bit or cache type
  *   result  on failure tables, translations and stock are as before
- *   flush   one call of loam_port_tlb_flush() for the whole range, in strides of
- *           the smallest page changed
- *   context any CPU, not NMI; takes space->lock with interrupts off, then the
- *           stock's; calls loam_port_tlb_flush() with neither held, so not from
- *           an interrupt handler unless the hook allows it
+ *   flush   through a batch, on finishing it: one flush for all that was done
+ *   context any CPU, not NMI; takes the locks of the regions of 2 MiB it touches, of
+ *           at most 16, with interrupts off, and the stock's while none of them is
+ *           held; what flushes calls loam_port_tlb_flush() with none held, so not
+ *           from an interrupt handler unless the hook allows it. Calls that touch
+ *           different regions run in parallel, but for one region in 16
+ *   cost    O(pages of the largest size that fits), O(1) for each table that is
+ *           mapped as a whole or missing
+ * Parts of one range change one after the other, as seen by CPUs that use it.
  * A page table entry that none of these calls can have written panics.
  */
 
@@ -87,41 +144,234 @@ LOAM_NODISCARD enum loam_status loam_space_init(struct loam_space *space, struct
  * @param phys page-aligned start of the backing, all of it below the CPU's
  *             physical address limit
  *
- * @return LOAM_OK; LOAM_INVALID; LOAM_OVERLAP if any page of @p virt is mapped;
- *         LOAM_NO_MEMORY if the tables it needs cannot be had. Does not flush,
- *         since a page that was not present is not cached; but while another
- *         CPU's unmap is flushing it does, too: a table may be cached.
+ * @return LOAM_OK; LOAM_INVALID; LOAM_OVERLAP if any page of @p virt is in use
+ *         (loam_space_next() from its start tells the first); LOAM_NO_MEMORY if
+ *         the tables it needs cannot be had. Does not flush, since a page that was
+ *         not present is not cached; but it does where another CPU's flush is
+ *         under way (a table may be cached), and where a large page that was split
+ *         is whole again.
  */
 LOAM_NODISCARD enum loam_status loam_space_map(struct loam_space *space,
                                                struct loam_virt_range virt, loam_phys phys,
                                                struct loam_attr attr);
 
 /**
- * Remove all mappings of the range, flush every CPU, then give back the tables
- * that became empty. A large page that reaches over an edge is split.
+ * Map single frames in this order, with small pages.
+ *
+ * @param at     where the first one goes
+ * @param frame  @p count addresses, as phys above; not retained
+ * @param count  > 0
+ *
+ * @return as loam_space_map()
+ */
+LOAM_NODISCARD enum loam_status loam_space_map_frames(struct loam_space *space, loam_virt at,
+                                                      const loam_phys *frame, size_t count,
+                                                      struct loam_attr attr);
+
+/**
+ * Record single frames in this order without mapping them.
+ *
+ * @return as loam_space_map()
+ */
+LOAM_NODISCARD enum loam_status loam_space_hold(struct loam_space *space, loam_virt at,
+                                                const loam_phys *frame, size_t count);
+
+/**
+ * Map all frames that are held in the range.
+ *
+ * @return LOAM_OK; LOAM_INVALID; LOAM_NOT_FOUND if any page is not held;
+ *         LOAM_NO_MEMORY if a large entry reaches over an edge and there is no table
+ */
+LOAM_NODISCARD enum loam_status loam_space_publish(struct loam_space *space,
+                                                   struct loam_virt_range virt,
+                                                   struct loam_attr attr);
+
+enum loam_entry_kind {
+    LOAM_ENTRY_EMPTY,
+    LOAM_ENTRY_PAGE,  /* mapped */
+    LOAM_ENTRY_GUARD, /* in use, not present: the next three */
+    LOAM_ENTRY_TAG,
+    LOAM_ENTRY_HELD,
+};
+
+/**
+ * Mark empty pages as guards, or tag them, with the largest entries that fit.
+ *
+ * @param kind  LOAM_ENTRY_GUARD or LOAM_ENTRY_TAG
+ * @param value below 2^56; the same for each page
+ *
+ * @return as loam_space_map(); LOAM_INVALID for another kind or value, too
+ */
+LOAM_NODISCARD enum loam_status loam_space_tag(struct loam_space *space,
+                                               struct loam_virt_range virt,
+                                               enum loam_entry_kind kind, uint64_t value);
+
+/**
+ * Make guards and tags empty pages again.
+ *
+ * @return LOAM_OK; LOAM_INVALID; LOAM_NOT_FOUND if any page is neither;
+ *         LOAM_NO_MEMORY if a large entry reaches over an edge and there is no table
+ */
+LOAM_NODISCARD enum loam_status loam_space_untag(struct loam_space *space,
+                                                 struct loam_virt_range virt);
+
+/* ---- what needs a flush -------------------------------------------------- */
+
+#define LOAM_BATCH_RANGES 8u
+
+/*
+ * Changes that are flushed together. On the caller's stack; fields are private.
+ * Until it is finished other CPUs may use what was unmapped: its frames are not free.
+ */
+struct loam_space_batch {
+    struct loam_space *space;
+    struct {
+        uint64_t start, page_count, page_size;
+    } range[LOAM_BATCH_RANGES];
+    unsigned range_count;
+    bool full;          /* too many ranges: everything is flushed */
+    bool merges;        /* some table may be one large page again: */
+    uint64_t low, high; /* in [low, high] */
+    uint64_t unlinked;  /* tables, a list */
+};
+
+/**
+ * Begin a batch.
+ *
+ * @param batch output; the caller's until loam_space_batch_finish(), which must
+ *              follow: the space's audit, its end, and its last batch miss it else.
+ *              LOAM_SPACE_BATCH() has the compiler see to it
+ * @param space borrowed until then
+ */
+void loam_space_batch_begin(struct loam_space_batch *batch, struct loam_space *space);
+
+/**
+ * Flush what has to be, on every CPU that may know of it, and give back tables that
+ * became empty. The batch is not to be used any more, and a second call panics.
+ */
+void loam_space_batch_finish(struct loam_space_batch *batch);
+
+/* Panics if a batch was left without loam_space_batch_finish(). */
+void loam_space_batch_check(const struct loam_space_batch *batch);
+
+/* Declare and begin a batch whose scope cannot be left before it is finished. */
+#define LOAM_SPACE_BATCH(name, space)                                              \
+    __attribute__((cleanup(loam_space_batch_check))) struct loam_space_batch name; \
+    loam_space_batch_begin(&(name), (space))
+
+/**
+ * Remove all mappings of the range. A large page that reaches over an edge is split.
  *
  * @return LOAM_OK; LOAM_INVALID; LOAM_NOT_FOUND if any page is not mapped;
  *         LOAM_NO_MEMORY if a split needs a table and there is none
  */
-LOAM_NODISCARD enum loam_status loam_space_unmap(struct loam_space *space,
-                                                 struct loam_virt_range virt);
+LOAM_NODISCARD enum loam_status loam_space_batch_unmap(struct loam_space_batch *batch,
+                                                       struct loam_virt_range virt);
+
+/** The same, but the frames stay recorded: held. For
+ * loam_space_batch_collect(). */
+LOAM_NODISCARD enum loam_status loam_space_batch_detach(struct loam_space_batch *batch,
+                                                        struct loam_virt_range virt);
 
 /**
- * Give all pages of the range new attributes, and flush every CPU. A large page
- * that reaches over an edge is split. Accessed and dirty bits are kept. Data is
- * not flushed from the caches: do not change the cache type of memory in use.
+ * Give all pages of the range new attributes. A large page that reaches over an edge
+ * is split; one that was split, and whose parts are alike again, becomes one again.
+ * Accessed, dirty and software bits are kept; pages to be copied when written to stay
+ * so. Data is not flushed from the caches: do not change the cache type of memory in
+ * use.
  *
- * @return as loam_space_unmap()
+ * @return as loam_space_batch_unmap()
  */
+LOAM_NODISCARD enum loam_status loam_space_batch_protect(struct loam_space_batch *batch,
+                                                         struct loam_virt_range virt,
+                                                         struct loam_attr attr);
+
+/**
+ * Take held frames out; every CPU has dropped them, since the batch that detached them
+ * was finished: @p batch is another one, for the tables that become empty. Again and
+ * again, until 0 is returned.
+ *
+ * @param rest begins as the range, in which every page is held or empty; advanced
+ * @param out  receives runs of contiguous memory, now the caller's
+ * @param max  > 0; length of @p out
+ *
+ * @return how many runs; 0: that was all, and @p rest is empty
+ *
+ * Context: as above, with all locks of the space. What is neither held nor empty, and a
+ * large entry that reaches over an edge of the range, panics.
+ */
+LOAM_NODISCARD size_t loam_space_batch_collect(struct loam_space_batch *batch,
+                                               struct loam_virt_range *rest,
+                                               struct loam_phys_range *out, size_t max);
+
+typedef unsigned loam_page_bits;
+#define LOAM_PAGE_ACCESSED 0x1u
+#define LOAM_PAGE_DIRTY    0x2u
+
+/**
+ * Clear accessed and dirty bits.
+ *
+ * @param bits which
+ * @param seen output: those that were set on any page of the range
+ *
+ * @return as loam_space_batch_unmap(). Pages of the higher half have both set from
+ *         the beginning
+ */
+LOAM_NODISCARD enum loam_status loam_space_batch_clear(struct loam_space_batch *batch,
+                                                       struct loam_virt_range virt,
+                                                       loam_page_bits bits, loam_page_bits *seen);
+
+/** One of the above as a batch of its own. */
+LOAM_NODISCARD enum loam_status loam_space_unmap(struct loam_space *space,
+                                                 struct loam_virt_range virt);
 LOAM_NODISCARD enum loam_status loam_space_protect(struct loam_space *space,
                                                    struct loam_virt_range virt,
                                                    struct loam_attr attr);
+
+/**
+ * Put another frame behind a page that is mapped, in one step: what runs meanwhile
+ * sees the one or the other. Ends that it is to be copied when written to.
+ *
+ * @param at   of a page; a larger one is split
+ * @param phys as in loam_space_map()
+ *
+ * @return as loam_space_batch_unmap()
+ */
+LOAM_NODISCARD enum loam_status loam_space_batch_replace(struct loam_space_batch *batch,
+                                                         loam_virt at, loam_phys phys,
+                                                         struct loam_attr attr);
+
+/**
+ * Share all of the lower half of a space with an empty one: pages are mapped in both
+ * and to be copied when written to (struct loam_translation says so): the page
+ * fault handler copies and calls loam_space_batch_replace(). Guards and tags are copied.
+ *
+ * @param child  from loam_space_create(), nothing mapped, used by nobody
+ * @param parent whose lower half nobody else changes meanwhile, though CPUs run on it
+ *
+ * @return LOAM_OK: list @p child with loam_space_next() to count the references;
+ *         LOAM_NO_MEMORY: too few tables; LOAM_STATE: @p child has mappings, or
+ *         @p parent held frames. O(pages); flushes @p parent
+ */
+LOAM_NODISCARD enum loam_status loam_space_clone(struct loam_space *child,
+                                                 struct loam_space *parent);
+
+/* ---- looking ------------------------------------------------------------- */
 
 struct loam_translation {
     loam_phys phys;        /* of the byte asked for */
     struct loam_attr attr; /* effective: EXEC is set where the CPU has no NX */
     uint64_t page_size;    /* bytes: 4 KiB, 2 MiB or 1 GiB */
+    bool is_cow;           /* WRITE is withheld until the page is copied */
+    loam_page_bits bits;   /* accessed, dirty */
+    unsigned soft;         /* bits 9-11 of the entry: the caller's */
 };
+
+/*
+ * Context of the next three: any, NMI and fault handlers, too; no lock, never waits
+ * but for CPUs that give tables back at this moment. The answer is that of one
+ * moment between call and return.
+ */
 
 /**
  * What is mapped at @p virt.
@@ -129,36 +379,74 @@ struct loam_translation {
  * @return LOAM_OK; LOAM_NOT_FOUND: nothing; LOAM_INVALID: not canonical. *out is
  *         written on LOAM_OK only
  */
-LOAM_NODISCARD enum loam_status loam_space_query(struct loam_space *space, loam_virt virt,
+LOAM_NODISCARD enum loam_status loam_space_query(const struct loam_space *space, loam_virt virt,
                                                  struct loam_translation *out);
 
-/* Neighbouring pages of one size, one attribute set and contiguous backing. */
+/** Physical address of the byte at @p virt; loam_phys_none() if it is not mapped. */
+LOAM_NODISCARD loam_phys loam_space_translate(const struct loam_space *space, loam_virt virt);
+
+struct loam_entry {
+    enum loam_entry_kind kind;
+    uint64_t value;     /* of a guard or tag; the address of what is held */
+    uint64_t raw;       /* the entry that ends the walk */
+    uint64_t page_size; /* bytes that it covers */
+    unsigned level;     /* 1..5; 1 has small pages */
+    loam_phys where;    /* of the entry */
+};
+
+/**
+ * The entry that decides about @p virt: for page fault handlers, and for kernels
+ * with ideas of their own.
+ *
+ * @return LOAM_OK; LOAM_INVALID: not canonical, *out untouched
+ */
+LOAM_NODISCARD enum loam_status loam_space_entry(const struct loam_space *space, loam_virt virt,
+                                                 struct loam_entry *out);
+
+/**
+ * Set software bits 9 to 11 of all pages of the range, which Loam only keeps.
+ *
+ * @param soft 0..7
+ *
+ * @return as loam_space_batch_unmap(). Needs no flush: processors ignore them
+ */
+LOAM_NODISCARD enum loam_status loam_space_set_soft(struct loam_space *space,
+                                                    struct loam_virt_range virt, unsigned soft);
+
+/* Neighbouring pages of one size, one attribute set and contiguous backing; or
+ * neighbouring entries of one kind that are not present. */
 struct loam_mapping {
     struct loam_virt_range virt;
-    loam_phys phys;
-    struct loam_attr attr;
+    enum loam_entry_kind kind; /* never EMPTY */
+    loam_phys phys;            /* of a page, or what is held */
+    struct loam_attr attr;     /* of a page */
+    bool is_cow;               /* likewise */
+    uint64_t value;            /* of a guard or tag */
     uint64_t page_size;
 };
 
 /**
- * The lowest run of mappings that has a byte at or above @p from; the run is not
+ * The lowest run of entries in use that has a byte at or above @p from; the run is not
  * extended below @p from's page. Restart at its end to iterate; it ended the
  * address space if that is 0. O(run length), with interrupts off.
  *
  * @return LOAM_OK; LOAM_NOT_FOUND: nothing at or above @p from
+ *
+ * Context: any CPU, any interrupt state, not NMI; all locks of the space, or, in the
+ * higher half, of the kernel's.
  */
 LOAM_NODISCARD enum loam_status loam_space_next(struct loam_space *space, loam_virt from,
                                                 struct loam_mapping *out);
 
 /**
- * @return NULL if sound: tables as many as counted, none empty, no reserved bit,
- *         no W+X page, rights as their half demands; else the broken rule. Must
- *         be quiet.
+ * @return NULL if sound: tables as many as counted, none empty, entries in use as many
+ *         as counted, no reserved bit, no W+X page, rights as their half demands, the
+ *         kernel's tables shared; else the broken rule. Must be quiet.
  */
 LOAM_NODISCARD const char *loam_space_audit(const struct loam_space *space);
 
-/** @return digest of all pages, but for accessed and dirty bits, and of the number
- * of tables. Must be quiet. */
+/** @return digest of all entries in use, but for accessed and dirty bits, and of the
+ * number of tables; the higher half only of who owns it. Must be quiet. */
 LOAM_NODISCARD uint64_t loam_space_digest(const struct loam_space *space);
 
 #ifdef __cplusplus

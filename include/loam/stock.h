@@ -10,7 +10,7 @@
  *
  * Frames are linked through their own first word, which holds the address of
  * the next one, or 0: page-aligned in any case, so that a page walk that still
- * sees the frame reads "not present". A frame leaves the stock zeroed.
+ * sees the frame reads "not present".
  */
 #ifndef LOAM_STOCK_H
 #define LOAM_STOCK_H
@@ -85,12 +85,23 @@ LOAM_NODISCARD enum loam_status loam_stock_take(struct loam_stock *stock, uint64
  */
 LOAM_NODISCARD loam_phys loam_stock_next(const struct loam_stock *stock, loam_phys *list);
 
+/** The same, but the contents are undefined: for who writes all of it. */
+LOAM_NODISCARD loam_phys loam_stock_next_raw(const struct loam_stock *stock, loam_phys *list);
+
 /**
  * Put a frame back that came from loam_stock_take(); contents may be anything.
  * A frame that is unaligned, or was just put back, or one more than were taken,
  * panics.
  */
 void loam_stock_put(struct loam_stock *stock, loam_phys frame);
+
+/**
+ * Put a whole list back: one from loam_stock_take(), or frames linked likewise, each
+ * by the address in its first word, which is 0 in the last one.
+ *
+ * @param list loam_phys_none(): nothing is done
+ */
+void loam_stock_put_list(struct loam_stock *stock, loam_phys list);
 
 /**
  * Take one frame out for good: the inverse of loam_stock_add(). Never draws on

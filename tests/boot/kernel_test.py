@@ -24,7 +24,8 @@ import shim_machine as lab
 from kernel_machine import (
     CASES, DEMOS, HEAPS, MIB, NO_LA57, PAGE, SELFTESTS, Kernel, boot, case, check_all,
     check_books, check_demos, check_frames, check_hellos, check_machine, check_registers,
-    check_selftests, check_timer, equal, expect, failed, healthy, heap_kind_of, heap_of, passed, symbol)
+    check_selftests, check_timer, equal, expect, failed, healthy, heap_kind_of, heap_of, passed,
+    symbol)
 
 FIVE_LEVELS = 0xFF00000000000000
 OVMF_CODE = "/usr/share/OVMF/OVMF_CODE_4M.fd"
