@@ -114,13 +114,6 @@ static loam_phys address_of(const void *pointer)
 
 /* ---- memory that takes no part --------------------------------------------------- */
 
-static enum loam_zone zone_of(loam_phys phys)
-{
-    if (phys.addr < UINT64_C(1) << 24)
-        return LOAM_ZONE_16M;
-    return phys.addr < UINT64_C(1) << 32 ? LOAM_ZONE_4G : LOAM_ZONE_ANY;
-}
-
 static void keep_aside(loam_phys start, uint64_t size)
 {
     struct aside *aside = pointer_to(start);
@@ -142,7 +135,7 @@ static void put_memory_aside(void)
     put_aside = NULL;
     while (all != NULL) {
         struct loam_phys_range range = all->range;
-        uint64_t *room = &left[zone_of(range.start)];
+        uint64_t *room = &left[loam_zone_of(range.start)];
         const uint64_t back = range.size < *room ? range.size : *room;
         all = all->next;
         *room -= back;
@@ -260,7 +253,7 @@ static void empty_mailbox(struct hand *hand, struct mailbox *box)
 
 static bool is_in_zone(loam_phys start, uint64_t size, enum loam_zone zone)
 {
-    return zone_of(loam_phys_at(start.addr + size - 1)) >= zone;
+    return loam_zone_of(loam_phys_at(start.addr + size - 1)) >= zone;
 }
 
 /* Half of them counted as the kernel's. */
@@ -299,7 +292,7 @@ static struct parcel *take_range(struct hand *hand)
     const struct loam_frame_request request = {
         .page_count = 1 + random % RANGE_PAGES_MAX,
         .align_bytes = LOAM_PAGE_SIZE << (random >> 8) % 6,
-        .limit = random >> 16 & 1 ? UINT64_C(1) << 32 : 0,
+        .limit = random >> 16 & 1 ? LOAM_ZONE_4G_END : 0,
         .boundary_bytes = random >> 17 & 1 ? UINT64_C(1) << 20 : 0,
     };
     const uint64_t size = request.page_count * LOAM_PAGE_SIZE;

@@ -406,9 +406,9 @@ static loam_phys books_take_block(struct loam *mm, const struct loam_frame_reque
     if (!loam_is_power_of_two(request->page_count) || size > loam_order_bytes(LOAM_ORDER_2M) ||
         request->align_bytes > size || request->from != 0)
         return loam_phys_none();
-    if (request->limit == UINT64_C(1) << 32)
+    if (request->limit == LOAM_ZONE_4G_END)
         zone = LOAM_ZONE_4G;
-    else if (request->limit == UINT64_C(1) << 24)
+    else if (request->limit == LOAM_ZONE_16M_END)
         zone = LOAM_ZONE_16M;
     else if (request->limit != 0)
         return loam_phys_none();
@@ -418,9 +418,7 @@ static loam_phys books_take_block(struct loam *mm, const struct loam_frame_reque
 /* Which zone a limit stands for, for reports. */
 static enum loam_zone books_zone_of(const struct loam_frame_request *request)
 {
-    if (request->limit == 0 || request->limit > UINT64_C(1) << 32)
-        return LOAM_ZONE_ANY;
-    return request->limit > UINT64_C(1) << 24 ? LOAM_ZONE_4G : LOAM_ZONE_16M;
+    return request->limit == 0 ? LOAM_ZONE_ANY : loam_zone_of(loam_phys_at(request->limit - 1));
 }
 
 static enum loam_status books_take_range(struct loam *mm, const struct loam_frame_request *request,

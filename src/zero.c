@@ -44,8 +44,8 @@ LOAM_STATIC_ASSERT(sizeof(((struct loam_zero_pool *)0)->shown) * 8 * ZERO_SLOTS 
 /* Frames of a zone and those below it begin below this. */
 static const uint64_t zero_zone_end[LOAM_ZONES] = {
     [LOAM_ZONE_ANY] = UINT64_MAX,
-    [LOAM_ZONE_4G] = UINT64_C(1) << 32,
-    [LOAM_ZONE_16M] = UINT64_C(1) << 24,
+    [LOAM_ZONE_4G] = LOAM_ZONE_4G_END,
+    [LOAM_ZONE_16M] = LOAM_ZONE_16M_END,
 };
 
 /* ---- groups -------------------------------------------------------------- */

@@ -233,6 +233,39 @@ static void every_kind_of_request_asks(void **state)
     finish();
 }
 
+static bool zone_noted(void *context, const struct loam_pressure_report *report)
+{
+    *(enum loam_zone *)context = report->zone;
+    return false;
+}
+
+/* The lowest zone below whose end all is that a limit allows. */
+static void report_F26_names_the_zone_of_a_limit(void **state)
+{
+    static const struct {
+        uint64_t limit;
+        enum loam_zone zone;
+    } row[] = {
+        { 0, LOAM_ZONE_ANY },     { UINT64_MAX, LOAM_ZONE_ANY }, { GIB(4) + 1, LOAM_ZONE_ANY },
+        { GIB(4), LOAM_ZONE_4G }, { MIB(16) + 1, LOAM_ZONE_4G }, { MIB(16), LOAM_ZONE_16M },
+        { 1, LOAM_ZONE_16M },
+    };
+    enum loam_zone seen = LOAM_ZONE_ANY;
+    const struct loam_pressure_hooks hooks = { .context = &seen, .relieve = zone_noted };
+    (void)state;
+    start(1, 0);
+    assert_int_equal(loam_set_pressure(&mm, &hooks), LOAM_OK);
+    for (size_t i = 0; i < sizeof row / sizeof row[0]; i++) {
+        const struct loam_frame_request request = { .page_count = UINT64_C(1) << 40,
+                                                    .limit = row[i].limit };
+        struct loam_phys_range range;
+        seen = row[i].zone == LOAM_ZONE_ANY ? LOAM_ZONE_16M : LOAM_ZONE_ANY;
+        assert_int_equal(loam_take(&mm, &request, LOAM_OWNER_KERNEL, &range), LOAM_NO_MEMORY);
+        assert_int_equal(seen, row[i].zone);
+    }
+    finish();
+}
+
 /* ---- zeroed frames ------------------------------------------------------- */
 
 static void expect_zero(loam_phys frame, size_t size)
@@ -329,6 +362,7 @@ int main(void)
         cmocka_unit_test(take_F25_ends_while_others_are_idle),
         cmocka_unit_test(take_F26_lives_on_what_the_hook_gives),
         cmocka_unit_test(every_kind_of_request_asks),
+        cmocka_unit_test(report_F26_names_the_zone_of_a_limit),
         cmocka_unit_test(take_F29_of_zeroed_memory_is_zero),
         cmocka_unit_test(idle_F27_hides_nothing),
         cmocka_unit_test(nothing_is_there_before_init),

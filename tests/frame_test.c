@@ -274,6 +274,17 @@ static void zones_world(unsigned cpus)
     WORLD(cpus, { 256, 300 }, { MIB(14), MIB(18) }, { GIB(4) - 1024, GIB(4) + 1024 });
 }
 
+static void zone_F06_of_an_address(void **state)
+{
+    (void)state;
+    assert_int_equal(loam_zone_of(loam_phys_at(0)), LOAM_ZONE_16M);
+    assert_int_equal(loam_zone_of(loam_phys_at(0xffffff)), LOAM_ZONE_16M);
+    assert_int_equal(loam_zone_of(loam_phys_at(0x1000000)), LOAM_ZONE_4G);
+    assert_int_equal(loam_zone_of(loam_phys_at(0xffffffff)), LOAM_ZONE_4G);
+    assert_int_equal(loam_zone_of(loam_phys_at(0x100000000)), LOAM_ZONE_ANY);
+    assert_int_equal(loam_zone_of(loam_phys_at(UINT64_MAX)), LOAM_ZONE_ANY);
+}
+
 static void zone_F06_is_never_left(void **state)
 {
     (void)state;
@@ -474,6 +485,7 @@ int main(void)
         cmocka_unit_test(frame_ragged_ends_are_used_to_the_last_frame),
         cmocka_unit_test(free_F09_F11_of_a_part_is_exact),
         cmocka_unit_test(free_F09_takes_any_cut_of_what_is_in_use),
+        cmocka_unit_test(zone_F06_of_an_address),
         cmocka_unit_test(zone_F06_is_never_left),
         cmocka_unit_test(zone_F06_high_memory_is_used_first),
         cmocka_unit_test(zone_F06_requests_alternate),

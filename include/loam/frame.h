@@ -55,7 +55,17 @@ enum loam_zone {
     LOAM_ZONE_4G,  /* below 4 GiB: 32-bit DMA */
     LOAM_ZONE_16M, /* below 16 MiB: ISA DMA, SMP trampolines */
 };
-#define LOAM_ZONES 3u
+#define LOAM_ZONES        3u
+#define LOAM_ZONE_4G_END  (UINT64_C(1) << 32)
+#define LOAM_ZONE_16M_END (UINT64_C(1) << 24)
+
+/** @return the lowest zone that has the address */
+static inline enum loam_zone loam_zone_of(loam_phys p)
+{
+    return p.addr >= LOAM_ZONE_4G_END    ? LOAM_ZONE_ANY
+           : p.addr >= LOAM_ZONE_16M_END ? LOAM_ZONE_4G
+                                         : LOAM_ZONE_16M;
+}
 
 #define LOAM_NODE_NONE UINT32_MAX /* of memory that no node was named for */
 

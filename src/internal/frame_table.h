@@ -38,8 +38,8 @@ struct loam_frame_table {
 /* Where zones end, in frames. */
 static const uint64_t frame_zone_limit[LOAM_ZONES] = {
     [LOAM_ZONE_ANY] = UINT64_MAX,
-    [LOAM_ZONE_4G] = UINT64_C(1) << 20,
-    [LOAM_ZONE_16M] = UINT64_C(1) << 12,
+    [LOAM_ZONE_4G] = LOAM_ZONE_4G_END / LOAM_PAGE_SIZE,
+    [LOAM_ZONE_16M] = LOAM_ZONE_16M_END / LOAM_PAGE_SIZE,
 };
 
 static inline size_t frame_aligned(size_t size)
@@ -77,9 +77,7 @@ static inline const struct loam_frame_table *frame_table(const struct loam_frame
 /* Zone of a frame. */
 static inline enum loam_zone frame_zone_of(uint64_t number)
 {
-    return number >= frame_zone_limit[LOAM_ZONE_4G]    ? LOAM_ZONE_ANY
-           : number >= frame_zone_limit[LOAM_ZONE_16M] ? LOAM_ZONE_4G
-                                                       : LOAM_ZONE_16M;
+    return loam_zone_of(loam_phys_at(number * LOAM_PAGE_SIZE));
 }
 
 /* First frame that a region has of a block. */
