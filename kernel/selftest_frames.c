@@ -1,35 +1,27 @@
 /*
  * selftest_frames.c - all CPUs and their interrupt handlers in the frame allocator at
  * once. Frames are taken and marked on one CPU, sent to another, checked and freed
- * there.
- *
- *     CPU 0  take, mark ----> mailbox of CPU 2 ----> CPU 2  check, free
- *            ^ timer, IPI                            ^ timer, IPI
- *            handler does the same                   handler does the same
+ * there: stress.h.
  *
  * Most memory is put aside first, untouched: in each zone some 2 MiB blocks stay, so
  * that it can be used up now and then, and what waits in lanes is drained. Every frame
  * bears a mark at its end: a frame given out twice has a wrong one when it is checked.
- *
- * An interrupt counts as inside the allocator if the instruction it stopped is one of
- * the allocator's (kernel.ld gathers them). It runs until there were enough of them.
+ * It runs until there were enough interrupts inside the allocator, frees on other CPUs,
+ * and drains.
  */
-#include "apic.h"
-#include "instructions.h"
 #include "layout.h"
 #include "log.h"
 #include "memory.h"
 #include "numa.h"
 #include "selftest.h"
 #include "smp.h"
-#include "trap.h"
+#include "stress.h"
 
 #define INSIDE_MIN       20u                   /* interrupts inside the allocator */
 #define CROSS_MIN        1000u                 /* frees on another CPU than the allocation */
 #define DRAINS_MIN       20u                   /* of what waits in lanes */
 #define ROUNDS_MIN       4000u                 /* of each CPU */
 #define CYCLES_MAX       UINT64_C(30000000000) /* then give up */
-#define ROUNDS_PER_IPI   4u
 #define ROUNDS_PER_HOARD 1024u
 #define ORDERS           10u /* 0 to 9: up to 2 MiB */
 #define ZONE_BYTES       (UINT64_C(8) << 20)
@@ -54,16 +46,6 @@ struct seal {
     uint64_t mark, address;
 };
 
-struct mailbox {
-    _Atomic(struct parcel *) slot[BOX_SLOTS];
-};
-
-/* Each CPU has one, and another for its handlers: these come at any time. */
-struct hand {
-    uint64_t random;
-    struct parcel *kept; /* by the handlers */
-};
-
 /* At the start of memory that is put aside. */
 struct aside {
     struct aside *next;
@@ -71,31 +53,10 @@ struct aside {
 };
 
 static struct loam_frame *const frames = &memory.frame;
-static struct mailbox mailboxes[LOAM_CPUS_MAX];
-static struct hand hands[LOAM_CPUS_MAX], handler_hands[LOAM_CPUS_MAX];
 static struct aside *put_aside;
 static uint64_t drains_before;
-static _Atomic(uint64_t) take_count, free_count, refused_count, order_count[ORDERS];
-static _Atomic(unsigned) wrong_count, cross_count, inside_count, handler_count, hoard_count;
-
-static void count(_Atomic(uint64_t) *what)
-{
-    atomic_fetch_add_explicit(what, 1, memory_order_relaxed);
-}
-
-static void expect(bool holds)
-{
-    if (!holds)
-        atomic_fetch_add(&wrong_count, 1);
-}
-
-static uint64_t next_random(struct hand *hand) /* xorshift64 */
-{
-    hand->random ^= hand->random << 13;
-    hand->random ^= hand->random >> 7;
-    hand->random ^= hand->random << 17;
-    return hand->random;
-}
+static _Atomic(uint64_t) order_count[ORDERS];
+static _Atomic(unsigned) hoard_count;
 
 static uint64_t drains(void)
 {
@@ -165,17 +126,17 @@ static struct seal *seal_of(struct parcel *parcel, uint32_t page)
 }
 
 /* Mark all frames of an allocation whose other fields are known. */
-static struct parcel *wrap(struct hand *hand, loam_phys start, struct parcel what)
+static struct parcel *wrap(struct stress_hand *hand, loam_phys start, struct parcel what)
 {
     struct parcel *parcel = pointer_to(start);
-    what.mark = next_random(hand);
+    what.mark = stress_random(hand);
     what.sender = cpu_self()->index;
     *parcel = what;
     for (uint32_t i = 0; i < parcel->page_count; i++) {
         struct seal *seal = seal_of(parcel, i);
         *seal = (struct seal){ parcel->mark + i, address_of(seal).addr };
     }
-    count(&take_count);
+    stress_count(&stress_counts.made);
     return parcel;
 }
 
@@ -191,18 +152,18 @@ static bool break_seals(struct parcel *parcel)
     return all_good;
 }
 
-static void free_charged(struct hand *hand, loam_phys start, const struct parcel *what)
+static void free_charged(struct stress_hand *hand, loam_phys start, const struct parcel *what)
 {
-    const unsigned order = next_random(hand) % 4 != 0 ? what->order : 0; /* page by page */
+    const unsigned order = stress_random(hand) % 4 != 0 ? what->order : 0; /* page by page */
     const uint64_t step = loam_order_bytes(order);
     for (uint64_t at = 0; at < what->page_count * LOAM_PAGE_SIZE; at += step)
         loam_give_frames(&memory, loam_phys_at(start.addr + at), order, LOAM_OWNER_KERNEL);
 }
 
 /* As one block, as pages that happen to be neighbours, or as a range. */
-static void free_in_some_way(struct hand *hand, loam_phys start, const struct parcel *what)
+static void free_in_some_way(struct stress_hand *hand, loam_phys start, const struct parcel *what)
 {
-    const uint64_t random = next_random(hand);
+    const uint64_t random = stress_random(hand);
     const struct loam_phys_range range =
         loam_phys_range_of(start, what->page_count * LOAM_PAGE_SIZE);
     if (what->charged) {
@@ -220,33 +181,14 @@ static void free_in_some_way(struct hand *hand, loam_phys start, const struct pa
 }
 
 /* Check that nobody else wrote to it, and free it. */
-static void take_apart(struct hand *hand, struct parcel *parcel)
+static void take_apart(struct stress_hand *hand, void *what)
 {
+    struct parcel *parcel = what;
     const struct parcel known = *parcel;
-    expect(known.page_count != 0 && known.order <= BY_RANGE && break_seals(parcel));
-    if (known.sender != cpu_self()->index)
-        atomic_fetch_add_explicit(&cross_count, 1, memory_order_relaxed);
+    stress_expect(known.page_count != 0 && known.order <= BY_RANGE && break_seals(parcel));
+    stress_count_from(known.sender);
     free_in_some_way(hand, address_of(parcel), &known);
-    count(&free_count);
-}
-
-/* To any CPU; if its mailbox is full, what was there is freed here. */
-static void send(struct hand *hand, struct parcel *parcel)
-{
-    const uint64_t random = next_random(hand);
-    struct mailbox *box = &mailboxes[random % cpu_count()];
-    struct parcel *other = atomic_exchange(&box->slot[(random >> 32) % BOX_SLOTS], parcel);
-    if (other != NULL)
-        take_apart(hand, other);
-}
-
-static void empty_mailbox(struct hand *hand, struct mailbox *box)
-{
-    for (unsigned i = 0; i < BOX_SLOTS; i++) {
-        struct parcel *parcel = atomic_exchange(&box->slot[i], NULL);
-        if (parcel != NULL)
-            take_apart(hand, parcel);
-    }
+    stress_count(&stress_counts.freed);
 }
 
 /* ---- taking ---------------------------------------------------------------------- */
@@ -257,38 +199,38 @@ static bool is_in_zone(loam_phys start, uint64_t size, enum loam_zone zone)
 }
 
 /* Half of them counted as the kernel's. */
-static struct parcel *take_block(struct hand *hand, unsigned order, enum loam_zone zone)
+static struct parcel *take_block(struct stress_hand *hand, unsigned order, enum loam_zone zone)
 {
-    const bool charged = next_random(hand) % 2 == 0;
+    const bool charged = stress_random(hand) % 2 == 0;
     const loam_phys block = charged ? loam_take_frames(&memory, order, zone, LOAM_OWNER_KERNEL)
                                     : loam_frame_alloc(frames, order, zone);
     if (loam_phys_is_none(block)) {
-        count(&refused_count);
+        stress_count(&stress_counts.refused);
         return NULL;
     }
-    expect((block.addr & (loam_order_bytes(order) - 1)) == 0);
-    expect(is_in_zone(block, loam_order_bytes(order), zone));
-    count(&order_count[order]);
+    stress_expect((block.addr & (loam_order_bytes(order) - 1)) == 0);
+    stress_expect(is_in_zone(block, loam_order_bytes(order), zone));
+    stress_count(&order_count[order]);
     return wrap(hand, block,
                 (struct parcel){ .page_count = 1u << order, .order = order, .charged = charged });
 }
 
 /* Of one CPU's node, whoever asks; without nodes that is all memory. */
-static struct parcel *take_block_on(struct hand *hand, unsigned order, enum loam_zone zone)
+static struct parcel *take_block_on(struct stress_hand *hand, unsigned order, enum loam_zone zone)
 {
-    const uint32_t node = numa.cpu_node[next_random(hand) % cpu_count()];
+    const uint32_t node = numa.cpu_node[stress_random(hand) % cpu_count()];
     const loam_phys block = loam_frame_alloc_on(frames, order, zone, node);
     if (loam_phys_is_none(block)) {
-        count(&refused_count);
+        stress_count(&stress_counts.refused);
         return NULL;
     }
-    expect(is_in_zone(block, loam_order_bytes(order), zone));
+    stress_expect(is_in_zone(block, loam_order_bytes(order), zone));
     return wrap(hand, block, (struct parcel){ .page_count = 1u << order, .order = order });
 }
 
-static struct parcel *take_range(struct hand *hand)
+static struct parcel *take_range(struct stress_hand *hand)
 {
-    const uint64_t random = next_random(hand);
+    const uint64_t random = stress_random(hand);
     const struct loam_frame_request request = {
         .page_count = 1 + random % RANGE_PAGES_MAX,
         .align_bytes = LOAM_PAGE_SIZE << (random >> 8) % 6,
@@ -298,36 +240,36 @@ static struct parcel *take_range(struct hand *hand)
     const uint64_t size = request.page_count * LOAM_PAGE_SIZE;
     loam_phys start;
     if (loam_frame_alloc_range(frames, &request, &start) != LOAM_OK) {
-        count(&refused_count);
+        stress_count(&stress_counts.refused);
         return NULL;
     }
     const uint64_t last = start.addr + (size - 1);
-    expect(start.addr % request.align_bytes == 0);
-    expect(request.limit == 0 || last < request.limit);
-    expect(request.boundary_bytes == 0 ||
-           ((start.addr ^ last) & ~(request.boundary_bytes - 1)) == 0);
+    stress_expect(start.addr % request.align_bytes == 0);
+    stress_expect(request.limit == 0 || last < request.limit);
+    stress_expect(request.boundary_bytes == 0 ||
+                  ((start.addr ^ last) & ~(request.boundary_bytes - 1)) == 0);
     return wrap(hand, start,
                 (struct parcel){ .page_count = (uint32_t)request.page_count, .order = BY_RANGE });
 }
 
 /* Single frames at once: half of them are freed so, too, the others sent. */
-static void take_bulk(struct hand *hand, enum loam_zone zone)
+static void take_bulk(struct stress_hand *hand, enum loam_zone zone)
 {
     loam_phys block[BULK_MAX];
-    const size_t wanted = 1 + next_random(hand) % BULK_MAX;
+    const size_t wanted = 1 + stress_random(hand) % BULK_MAX;
     const size_t got = loam_frame_alloc_bulk(frames, zone, block, wanted);
     if (got < wanted)
-        count(&refused_count);
+        stress_count(&stress_counts.refused);
     for (size_t i = 0; i < got; i++) {
-        expect(is_in_zone(block[i], LOAM_PAGE_SIZE, zone));
+        stress_expect(is_in_zone(block[i], LOAM_PAGE_SIZE, zone));
         (void)wrap(hand, block[i], (struct parcel){ .page_count = 1 });
     }
     const size_t kept = got / 2;
     for (size_t i = kept; i < got; i++)
-        send(hand, pointer_to(block[i]));
+        stress_send(hand, pointer_to(block[i]));
     for (size_t i = 0; i < kept; i++) {
-        expect(break_seals(pointer_to(block[i])));
-        count(&free_count);
+        stress_expect(break_seals(pointer_to(block[i])));
+        stress_count(&stress_counts.freed);
     }
     loam_frame_free_bulk(frames, block, kept);
 }
@@ -338,18 +280,18 @@ static void churn(void)
     for (unsigned i = 0; i < CHURN; i++) {
         const loam_phys frame = loam_frame_alloc(frames, 0, LOAM_ZONE_ANY);
         if (loam_phys_is_none(frame)) {
-            count(&refused_count);
+            stress_count(&stress_counts.refused);
             return;
         }
-        count(&take_count);
+        stress_count(&stress_counts.made);
         loam_frame_free(frames, frame, 0);
-        count(&free_count);
+        stress_count(&stress_counts.freed);
     }
 }
 
 /* Everything there is, in blocks of this order, then of smaller ones; then all of it
  * back. @return frames */
-static uint64_t hoard(struct hand *hand, unsigned largest)
+static uint64_t hoard(struct stress_hand *hand, unsigned largest)
 {
     struct parcel *all = NULL;
     uint64_t got = 0;
@@ -370,50 +312,35 @@ static uint64_t hoard(struct hand *hand, unsigned largest)
     return got;
 }
 
-static enum loam_zone any_zone(struct hand *hand)
+static enum loam_zone any_zone(struct stress_hand *hand)
 {
-    const uint64_t random = next_random(hand) % 4;
+    const uint64_t random = stress_random(hand) % 4;
     return random < LOAM_ZONES ? (enum loam_zone)random : LOAM_ZONE_ANY;
 }
 
 /* Half of them single frames, a quarter pairs, and so on. */
-static unsigned any_order(struct hand *hand)
+static unsigned any_order(struct stress_hand *hand)
 {
-    const uint64_t random = next_random(hand);
+    const uint64_t random = stress_random(hand);
     return (unsigned)__builtin_ctzll(random | UINT64_C(1) << (ORDERS - 1));
 }
 
 /* ---- handlers and CPUs ----------------------------------------------------------- */
 
-/* Every timer tick and IPI: free what the last one kept, take, keep or send. */
-static void handle(const struct trap_frame *trap)
+/* What a handler takes. */
+static void *take_small(struct stress_hand *hand)
 {
-    struct hand *hand = &handler_hands[cpu_self()->index];
-    const uint64_t start = (uint64_t)(uintptr_t)kernel_frame_text_start;
-    const uint64_t size = (uint64_t)(uintptr_t)kernel_frame_text_end - start;
-    if (trap->rip - start < size)
-        atomic_fetch_add_explicit(&inside_count, 1, memory_order_relaxed);
-    atomic_fetch_add_explicit(&handler_count, 1, memory_order_relaxed);
-    if (hand->kept != NULL)
-        take_apart(hand, hand->kept);
-    hand->kept = take_block(hand, any_order(hand) % 4, any_zone(hand));
-    if (hand->kept != NULL && next_random(hand) % 2 == 0) {
-        send(hand, hand->kept);
-        hand->kept = NULL;
-    }
+    return take_block(hand, any_order(hand) % 4, any_zone(hand));
 }
 
-/* One CPU alone has nobody to send to, and is interrupted by its timer only. */
-static bool is_enough(void)
+static bool are_drains_enough(void)
 {
-    const bool alone = cpu_count() == 1;
-    return atomic_load(&inside_count) >= (alone ? 0 : INSIDE_MIN) &&
-           atomic_load(&cross_count) >= (alone ? 0 : CROSS_MIN) && drains() >= DRAINS_MIN;
+    return drains() >= DRAINS_MIN;
 }
 
-static void take_something(struct hand *hand, uint64_t round)
+static void take_something(struct stress_hand *hand, uint64_t round)
 {
-    const uint64_t kind = next_random(hand) % 16;
+    const uint64_t kind = stress_random(hand) % 16;
     struct parcel *parcel = NULL;
     if (kind == 0)
         take_bulk(hand, any_zone(hand));
@@ -425,49 +352,31 @@ static void take_something(struct hand *hand, uint64_t round)
         parcel =
             take_block(hand, round < ORDERS ? (unsigned)round : any_order(hand), any_zone(hand));
     if (parcel != NULL)
-        send(hand, parcel);
+        stress_send(hand, parcel);
 }
 
 static void work(void *unused)
 {
-    const unsigned cpu = cpu_self()->index;
-    struct hand *hand = &hands[cpu];
-    const uint64_t start = x86_read_tsc();
+    struct stress_hand *hand = stress_begin();
     (void)unused;
-    (void)apic_timer_start();
-    for (uint64_t round = 0; round < ROUNDS_MIN || !is_enough(); round++) {
-        if (x86_read_tsc() - start > CYCLES_MAX)
-            break;
+    for (uint64_t round = 0; stress_goes_on(hand, round); round++) {
         take_something(hand, round);
         churn();
-        if (next_random(hand) % 4 == 0)
-            empty_mailbox(hand, &mailboxes[cpu]);
+        if (stress_random(hand) % 4 == 0)
+            stress_receive(hand);
         if (round % ROUNDS_PER_HOARD == ROUNDS_PER_HOARD - 1)
-            (void)hoard(hand, (unsigned)(next_random(hand) % ORDERS));
-        if (round % ROUNDS_PER_IPI == 0)
-            apic_send(cpu_table[next_random(hand) % cpu_count()].apic_id, VECTOR_WORK);
+            (void)hoard(hand, (unsigned)(stress_random(hand) % ORDERS));
     }
-    apic_timer_stop();
+    stress_end();
 }
 
 /* ---- the test ---------------------------------------------------------------------- */
 
 static void start(void)
 {
-    atomic_store(&take_count, 0);
-    atomic_store(&free_count, 0);
-    atomic_store(&refused_count, 0);
-    atomic_store(&wrong_count, 0);
-    atomic_store(&cross_count, 0);
-    atomic_store(&inside_count, 0);
-    atomic_store(&handler_count, 0);
     atomic_store(&hoard_count, 0);
     for (unsigned i = 0; i < ORDERS; i++)
         atomic_store(&order_count[i], 0);
-    for (unsigned i = 0; i < cpu_count(); i++) {
-        hands[i].random = UINT64_C(0x9e3779b97f4a7c15) * (i + 1);
-        handler_hands[i].random = UINT64_C(0xd6e8feb86659fd93) * (i + 1);
-    }
     put_memory_aside();
     drains_before = atomic_load(&frames->drain_count);
 }
@@ -496,30 +405,20 @@ static bool one_gets_all(void)
 {
     smp_run_all(fill_lane, NULL);
     const uint64_t all = free_frames();
-    return hoard(&hands[0], 0) == all;
-}
-
-static void free_the_rest(void)
-{
-    for (unsigned i = 0; i < cpu_count(); i++) {
-        empty_mailbox(&hands[0], &mailboxes[i]);
-        if (handler_hands[i].kept != NULL)
-            take_apart(&hands[0], handler_hands[i].kept);
-        handler_hands[i].kept = NULL;
-    }
+    return hoard(stress_hand(), 0) == all;
 }
 
 static void report(void)
 {
-    const bool alone = cpu_count() == 1;
     log_info("frames: %lu operations on %u CPUs, %u interrupts inside the allocator, %u frees "
              "across CPUs, %lu drains",
-             atomic_load(&take_count) + atomic_load(&free_count), cpu_count(),
-             atomic_load(&inside_count), atomic_load(&cross_count), drains());
+             atomic_load(&stress_counts.made) + atomic_load(&stress_counts.freed), cpu_count(),
+             atomic_load(&stress_counts.inside), atomic_load(&stress_counts.cross), drains());
     log_info("frames: at least %u, %u and %u were wanted; %u handlers took part, %lu requests "
              "were refused, memory was used up %u times",
-             alone ? 0 : INSIDE_MIN, alone ? 0 : CROSS_MIN, DRAINS_MIN, atomic_load(&handler_count),
-             atomic_load(&refused_count), atomic_load(&hoard_count));
+             stress_wanted(INSIDE_MIN), stress_wanted(CROSS_MIN), DRAINS_MIN,
+             atomic_load(&stress_counts.handler), atomic_load(&stress_counts.refused),
+             atomic_load(&hoard_count));
     for (unsigned i = 0; i < ORDERS; i++)
         log_text("%s%lu%s", i == 0 ? "INFO  frames: blocks of orders 0 to 9: " : " ",
                  atomic_load(&order_count[i]), i + 1 == ORDERS ? "\n" : "");
@@ -527,21 +426,31 @@ static void report(void)
 
 const char *selftest_frames(void)
 {
+    static const struct stress_job job = {
+        .work = work,
+        .make = take_small,
+        .take_apart = take_apart,
+        .is_enough = are_drains_enough,
+        .rounds = ROUNDS_MIN,
+        .cycles_max = CYCLES_MAX,
+        .inside_min = INSIDE_MIN,
+        .cross_min = CROSS_MIN,
+        .slots = BOX_SLOTS,
+        .text_start = kernel_frame_text_start,
+        .text_end = kernel_frame_text_end,
+    };
     (void)loam_zero_drain(&memory.zeroed); /* or the first request that fails does so */
     const uint64_t free_before = free_frames(), digest = loam_frame_digest(frames);
     start();
-    trap_set_watch(handle);
-    smp_run_all(work, NULL);
-    trap_set_watch(NULL);
-    smp_run_all(fill_lane, NULL); /* a handler may have been at work still: now it is done */
+    stress_run(&job);
     report();
-    const bool was_enough = is_enough();
-    free_the_rest();
+    const bool was_enough = stress_is_enough();
+    stress_free_the_rest();
     const bool all_in_reach = one_gets_all();
     take_it_back();
-    if (atomic_load(&wrong_count) != 0)
+    if (atomic_load(&stress_counts.wrong) != 0)
         return "a frame changed, or was not what was asked for";
-    if (atomic_load(&take_count) != atomic_load(&free_count))
+    if (atomic_load(&stress_counts.made) != atomic_load(&stress_counts.freed))
         return "not everything came back";
     if (!all_in_reach)
         return "free frames that one CPU alone did not get";

@@ -3,16 +3,14 @@
  * unmapped, IPIs and timer interrupts arrive. Every other unmap is done with
  * interrupts off, so that CPUs ask each other for flushes while deaf.
  */
-#include "apic.h"
 #include "instructions.h"
 #include "log.h"
 #include "malloc.h"
 #include "memory.h"
 #include "probe.h"
 #include "selftest.h"
-#include "smp.h"
+#include "stress.h"
 #include "text.h"
-#include "trap.h"
 
 #define ROUNDS_MAX      1200u
 #define ROUNDS_MIN      60u
@@ -20,38 +18,21 @@
 #define SLOTS           16u
 #define BLOCK_BYTES_MAX 600u
 #define ROUNDS_PER_MAP  8u
-#define ROUNDS_PER_IPI  4u
 #define PLACES          UINT64_C(0x100000000)
 #define PLACE_BYTES     UINT64_C(0x200000) /* a page table of its own per CPU */
 
 struct worker {
-    uint64_t random;
+    struct stress_hand *hand;
     struct loam_phys_range frame;
     uint8_t *block[SLOTS];
     size_t size[SLOTS];
 };
 
-static _Atomic(unsigned) wrong_count, round_count;
-
-static void expect(bool holds)
-{
-    if (!holds)
-        atomic_fetch_add(&wrong_count, 1);
-}
-
-static uint64_t next_random(struct worker *worker) /* xorshift64 */
-{
-    worker->random ^= worker->random << 13;
-    worker->random ^= worker->random >> 7;
-    worker->random ^= worker->random << 17;
-    return worker->random;
-}
-
 /* Fill a block, or check that nobody else wrote to it and free it. */
 static void touch_block(struct worker *worker, unsigned slot, uint8_t mark)
 {
     if (worker->block[slot] == NULL) {
-        worker->size[slot] = 1 + next_random(worker) % BLOCK_BYTES_MAX;
+        worker->size[slot] = 1 + stress_random(worker->hand) % BLOCK_BYTES_MAX;
         worker->block[slot] = malloc(worker->size[slot]);
         if (worker->block[slot] != NULL)
             memset(worker->block[slot], mark, worker->size[slot]);
@@ -60,7 +41,7 @@ static void touch_block(struct worker *worker, unsigned slot, uint8_t mark)
     bool is_whole = true;
     for (size_t i = 0; i < worker->size[slot]; i++)
         is_whole = is_whole && worker->block[slot][i] == mark;
-    expect(is_whole);
+    stress_expect(is_whole);
     free_sized(worker->block[slot], worker->size[slot]);
     worker->block[slot] = NULL;
 }
@@ -72,10 +53,10 @@ static void touch_page(struct worker *worker, unsigned cpu, bool deaf)
         loam_virt_range_of(loam_virt_at(PLACES + cpu * PLACE_BYTES), LOAM_PAGE_SIZE);
     uint64_t word;
     const uint64_t irq = deaf ? loam_x86_irq_save() : 0;
-    expect(loam_map(&memory, page, worker->frame.start, attr) == LOAM_OK);
-    expect(probe_write(page.start.addr, (uint8_t)cpu));
-    expect(loam_unmap(&memory, page) == LOAM_OK);
-    expect(!probe_read(page.start.addr, &word));
+    stress_expect(loam_map(&memory, page, worker->frame.start, attr) == LOAM_OK);
+    stress_expect(probe_write(page.start.addr, (uint8_t)cpu));
+    stress_expect(loam_unmap(&memory, page) == LOAM_OK);
+    stress_expect(!probe_read(page.start.addr, &word));
     if (deaf)
         loam_x86_irq_restore(irq);
 }
@@ -84,39 +65,37 @@ static void work(void *unused)
 {
     const struct loam_frame_request one = { .page_count = 1 };
     const unsigned cpu = cpu_self()->index;
-    struct worker worker = { .random = UINT64_C(0x9e3779b97f4a7c15) * (cpu + 1) };
+    struct worker worker = { 0 };
     (void)unused;
     if (loam_take(&memory, &one, LOAM_OWNER_KERNEL, &worker.frame) != LOAM_OK) {
-        expect(false);
+        stress_expect(false);
         return;
     }
-    const uint64_t start = x86_read_tsc();
-    (void)apic_timer_start();
-    for (unsigned round = 0; round < ROUNDS_MAX; round++) {
-        if (round >= ROUNDS_MIN && x86_read_tsc() - start > CYCLES_MAX)
-            break;
-        atomic_fetch_add_explicit(&round_count, 1, memory_order_relaxed);
-        touch_block(&worker, next_random(&worker) % SLOTS, (uint8_t)(cpu + 1));
+    worker.hand = stress_begin();
+    for (uint64_t round = 0; stress_goes_on(worker.hand, round); round++) {
+        touch_block(&worker, stress_random(worker.hand) % SLOTS, (uint8_t)(cpu + 1));
         if (round % ROUNDS_PER_MAP == 0)
             touch_page(&worker, cpu, round % (2 * ROUNDS_PER_MAP) == 0);
-        if (round % ROUNDS_PER_IPI == 0)
-            apic_send(cpu_table[next_random(&worker) % cpu_count()].apic_id, VECTOR_WORK);
     }
-    apic_timer_stop();
+    stress_end();
     for (unsigned slot = 0; slot < SLOTS; slot++) {
         if (worker.block[slot] != NULL)
             touch_block(&worker, slot, (uint8_t)(cpu + 1));
     }
-    expect(loam_give(&memory, worker.frame, LOAM_OWNER_KERNEL) == LOAM_OK);
+    stress_expect(loam_give(&memory, worker.frame, LOAM_OWNER_KERNEL) == LOAM_OK);
 }
 
 const char *selftest_stress(void)
 {
-    atomic_store(&wrong_count, 0);
-    atomic_store(&round_count, 0);
-    smp_run_all(work, NULL);
-    log_info("stress: %u rounds on %u CPUs", atomic_load(&round_count), cpu_count());
-    if (atomic_load(&wrong_count) != 0)
+    static const struct stress_job job = {
+        .work = work,
+        .rounds = ROUNDS_MAX,
+        .rounds_sure = ROUNDS_MIN,
+        .cycles_max = CYCLES_MAX,
+    };
+    stress_run(&job);
+    log_info("stress: %lu rounds on %u CPUs", atomic_load(&stress_counts.round), cpu_count());
+    if (atomic_load(&stress_counts.wrong) != 0)
         return "a block changed, or a page did not come and go";
     return memory_audit();
 }

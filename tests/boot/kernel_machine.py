@@ -337,6 +337,11 @@ def check_demos(k):
     expect("after all demos: audit sound, usage and heap as before" in k.text, "after all demos")
 
 
+def check_stress(k):
+    rounds, cpus = k.fields(r"INFO  stress: (\d+) rounds on (\d+) CPUs\n")
+    expect(60 * cpus <= rounds <= 1200 * cpus, f"{rounds} rounds on {cpus} CPUs")
+
+
 def check_heap_stress(k):
     operations, cpus, inside, cross = k.fields(
         r"INFO  heap stress: (\d+) operations on (\d+) CPUs, (\d+) interrupts inside the "
@@ -377,6 +382,7 @@ def check_zeroed(k):
 
 def check_selftests(k):
     equal(k.selftests, SELFTESTS, "self-tests that went well")
+    check_stress(k)
     check_heap_stress(k)
     check_frames(k)
     check_zeroed(k)
