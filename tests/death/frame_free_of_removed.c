@@ -4,8 +4,8 @@
 int main(void)
 {
     const struct loam_phys_range block = loam_phys_range_of(ram.start, loam_order_bytes(9));
-    struct loam_frame frame;
-    if (!four_mib(&frame) || loam_frame_remove(&frame, block) != LOAM_OK)
+    four_mib();
+    if (loam_frame_remove(&frame, block) != LOAM_OK)
         return 1;
     loam_frame_free(&frame, loam_phys_at(block.start.addr + LOAM_PAGE_SIZE), 0);
     return 0;

@@ -3,9 +3,7 @@
 
 int main(void)
 {
-    struct loam_frame frame;
-    if (!four_mib(&frame))
-        return 1;
+    four_mib();
     const loam_phys page = loam_frame_alloc(&frame, 0, LOAM_ZONE_ANY);
     loam_frame_free(&frame, loam_phys_at(page.addr + 8), 0);
     return 0;

@@ -3,11 +3,7 @@
 
 int main(void)
 {
-    struct loam_frame frame;
-    if (!four_mib(&frame))
-        return 1;
-    if (loam_frame_reserve(&frame, ram) != LOAM_OK)
-        return 1;
+    four_mib_taken();
     loam_frame_free(&frame, loam_phys_at(0x1001000), 1);
     return 0;
 }

@@ -3,9 +3,7 @@
 
 int main(void)
 {
-    struct loam_frame frame;
-    if (!four_mib(&frame))
-        return 1;
+    four_mib();
     loam_frame_release(&frame, loam_phys_range_of(loam_phys_at(UINT64_MAX - 4095), LOAM_PAGE_SIZE));
     return 0;
 }

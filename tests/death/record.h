@@ -7,11 +7,12 @@
 
 #include <loam/record.h>
 
+static struct loam_record record;
+
 /* Records of all frames of ram; with poison, or without. */
-static inline bool records(struct loam_record *record, bool poison)
+static inline void records(bool poison)
 {
     static _Alignas(64) unsigned char memory[8192];
-    static struct loam_frame frame;
     struct loam_record_setup setup = {
         .frame = &frame,
         .memory = memory,
@@ -22,7 +23,27 @@ static inline bool records(struct loam_record *record, bool poison)
     machine_reset(2);
     machine_add_ram(ram.start.addr, ram.size);
     setup.hhdm = machine_hhdm();
-    return four_mib(&frame) && loam_record_init(record, &setup) == LOAM_OK;
+    four_mib();
+    if (loam_record_init(&record, &setup) != LOAM_OK)
+        exit(1);
+}
+
+/* The same, and a block of order 3. */
+static inline loam_phys recorded_block(bool poison)
+{
+    records(poison);
+    const loam_phys block = loam_record_alloc(&record, 3, LOAM_ZONE_ANY);
+    if (loam_phys_is_none(block))
+        exit(1);
+    return block;
+}
+
+/* Allocate all that there is room for, in blocks of order 3. */
+static inline void all_blocks(void)
+{
+    for (int i = 0; i < 128; i++)
+        if (loam_phys_is_none(loam_record_alloc(&record, 3, LOAM_ZONE_ANY)))
+            exit(1);
 }
 
 #endif

@@ -3,13 +3,8 @@
 
 int main(void)
 {
-    struct loam_record record;
-    if (!records(&record, false))
-        return 1;
-    const loam_phys block = loam_record_alloc(&record, 3, LOAM_ZONE_ANY);
+    const loam_phys block = recorded_block(false);
     loam_frame_free(record.frame, block, 3);
-    for (int i = 0; i < 128; i++)
-        if (loam_phys_is_none(loam_record_alloc(&record, 3, LOAM_ZONE_ANY)))
-            return 1;
+    all_blocks();
     return 0;
 }

@@ -3,10 +3,7 @@
 
 int main(void)
 {
-    struct loam_record record;
-    if (!records(&record, false))
-        return 1;
-    const loam_phys block = loam_record_alloc(&record, 3, LOAM_ZONE_ANY);
+    const loam_phys block = recorded_block(false);
     (void)loam_record_put(&record, block, 3);
     loam_record_get(&record, block);
     return 0;

@@ -7,11 +7,12 @@
 
 #include <loam/zero.h>
 
-/* A pool with one frame, over four MiB. */
-static inline bool one_zeroed_frame(struct loam_zero_pool *pool)
+static struct loam_zero_pool pool;
+
+/* A frame out of a pool over four MiB that had no other one. */
+static inline loam_phys zeroed_frame(void)
 {
     static _Alignas(64) unsigned char memory[1024];
-    static struct loam_frame frame;
 
     machine_reset(2);
     machine_add_ram(ram.start.addr, ram.size);
@@ -23,8 +24,10 @@ static inline bool one_zeroed_frame(struct loam_zero_pool *pool)
         .memory = memory,
         .memory_bytes = sizeof memory,
     };
-    return four_mib(&frame) && loam_zero_init(pool, &setup) == LOAM_OK &&
-           loam_zero_refill(pool, 1) == 1;
+    four_mib();
+    if (loam_zero_init(&pool, &setup) != LOAM_OK || loam_zero_refill(&pool, 1) != 1)
+        exit(1);
+    return loam_zero_take(&pool, LOAM_ZONE_ANY);
 }
 
 #endif

@@ -3,10 +3,7 @@
 
 int main(void)
 {
-    struct loam_zero_pool pool;
-    if (!one_zeroed_frame(&pool))
-        return 1;
-    const loam_phys page = loam_zero_take(&pool, LOAM_ZONE_ANY);
+    const loam_phys page = zeroed_frame();
     loam_zero_put(&pool, loam_phys_at(page.addr + 8));
     return 0;
 }
