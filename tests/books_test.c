@@ -87,12 +87,21 @@ static void malformed_requests_are_refused(void **state)
     assert_int_equal(loam_digest(&mm), before);
 }
 
-/* Take page by page until nothing is left, then give all back. */
-static void all_memory_can_be_taken_and_given_back(void **state)
+static struct loam_phys_range got[1024];
+
+/* Take page by page until nothing is left. @return pages */
+static size_t take_every_page(void)
 {
     const struct loam_frame_request page = { .page_count = 1 };
-    static struct loam_phys_range taken[1024];
     size_t count = 0;
+    while (count < 1024 && loam_take(&mm, &page, LOAM_OWNER_KERNEL, &got[count]) == LOAM_OK)
+        count++;
+    return count;
+}
+
+/* Take all there is, then give it back. */
+static void all_memory_can_be_taken_and_given_back(void **state)
+{
     (void)state;
     power_on(1);
     add(MIB(1), MIB(3), LOAM_MEM_USABLE);
@@ -100,14 +109,13 @@ static void all_memory_can_be_taken_and_given_back(void **state)
     assert_int_equal(loam_init(&mm, &boot, &refusal), LOAM_OK);
     const uint64_t usable = total(LOAM_OWNER_USABLE);
     const uint64_t metadata = total(LOAM_OWNER_METADATA);
-    while (count < 1024 && loam_take(&mm, &page, LOAM_OWNER_KERNEL, &taken[count]) == LOAM_OK)
-        count++;
+    const size_t count = take_every_page();
     assert_int_equal(total(LOAM_OWNER_USABLE), 0);
     assert_int_equal(count * KIB(4) + total(LOAM_OWNER_METADATA), usable + metadata);
     assert_null(loam_audit(&mm));
     for (size_t odd = 0; odd < 2; odd++) { /* every other one first: many intervals */
         for (size_t i = odd; i < count; i += 2)
-            assert_int_equal(loam_give(&mm, taken[i], LOAM_OWNER_KERNEL), LOAM_OK);
+            assert_int_equal(loam_give(&mm, got[i], LOAM_OWNER_KERNEL), LOAM_OK);
         assert_null(loam_audit(&mm));
     }
     /* what is not usable again are spare frames for nodes */
@@ -119,21 +127,17 @@ static void all_memory_can_be_taken_and_given_back(void **state)
 /* As many frames as are asked for, but nowhere together; and not as many. */
 static void take_F04_tells_memory_in_pieces_from_no_memory(void **state)
 {
-    const struct loam_frame_request page = { .page_count = 1 };
     const struct loam_frame_request pair = { .page_count = 2 };
     const struct loam_frame_request many = { .page_count = 600 };
-    static struct loam_phys_range taken[1024];
-    size_t count = 0;
     (void)state;
     power_on(1);
     add(MIB(1), MIB(3), LOAM_MEM_USABLE);
     assert_int_equal(loam_init(&mm, &boot, &refusal), LOAM_OK);
-    while (count < 1024 && loam_take(&mm, &page, LOAM_OWNER_KERNEL, &taken[count]) == LOAM_OK)
-        count++;
+    const size_t count = take_every_page();
     struct loam_phys_range range = { { 1 }, 2 };
     for (size_t i = 0; i < count; i++)
-        if (taken[i].start.addr % KIB(8) == 0)
-            assert_int_equal(loam_give(&mm, taken[i], LOAM_OWNER_KERNEL), LOAM_OK);
+        if (got[i].start.addr % KIB(8) == 0)
+            assert_int_equal(loam_give(&mm, got[i], LOAM_OWNER_KERNEL), LOAM_OK);
     const uint64_t before = loam_digest(&mm);
     assert_in_range(total(LOAM_OWNER_USABLE), KIB(400), KIB(2399));
     assert_int_equal(loam_take(&mm, &pair, LOAM_OWNER_KERNEL, &range), LOAM_NO_SPACE);

@@ -311,6 +311,26 @@ static void free_and_count(void)
     panics += free_panics();
 }
 
+/* Try blocks of some orders in turn: not interrupted, at the steps that matter, at any. */
+static void interrupt_at_each_step(const unsigned *orders, size_t count,
+                                   void (*try_at)(uint64_t nth))
+{
+    catch_steps();
+    WORLD(2, { BASE, BASE + WORLD_PAGES });
+    for (size_t i = 0; i < count; i++) {
+        order = orders[i];
+        point_count = 0;
+        try_at(0);
+        const uint64_t length = steps;
+        for (size_t k = 0; k < point_count; k++) {
+            try_at(point[k]);
+            try_at(point[k] + 1);
+        }
+        for (unsigned k = 0; k < 50; k++)
+            try_at(1 + test_random_below(length));
+    }
+}
+
 /* A free that is interrupted by the same free: just one of the two panics. */
 static void interrupt_free_once(uint64_t nth)
 {
@@ -326,20 +346,7 @@ static void free_F14_interrupted_by_the_same_free_has_one_winner(void **state)
 {
     static const unsigned orders[] = { 0, 3, 7, 9, 10 };
     (void)state;
-    catch_steps();
-    WORLD(2, { BASE, BASE + WORLD_PAGES });
-    for (size_t i = 0; i < COUNT(orders); i++) {
-        order = orders[i];
-        point_count = 0;
-        interrupt_free_once(0);
-        const uint64_t length = steps;
-        for (size_t k = 0; k < point_count; k++) {
-            interrupt_free_once(point[k]);
-            interrupt_free_once(point[k] + 1);
-        }
-        for (unsigned k = 0; k < 50; k++)
-            interrupt_free_once(1 + test_random_below(length));
-    }
+    interrupt_at_each_step(orders, COUNT(orders), interrupt_free_once);
 }
 
 /* A free of a block that is interrupted by a free of a part of it: one of the two panics. */
@@ -376,20 +383,7 @@ static void free_F14_interrupted_by_that_of_a_part_has_one_winner(void **state)
 {
     static const unsigned orders[] = { 3, 7, 9, 10 };
     (void)state;
-    catch_steps();
-    WORLD(2, { BASE, BASE + WORLD_PAGES });
-    for (size_t i = 0; i < COUNT(orders); i++) {
-        order = orders[i];
-        point_count = 0;
-        interrupt_free_by_part(0);
-        const uint64_t length = steps;
-        for (size_t k = 0; k < point_count; k++) {
-            interrupt_free_by_part(point[k]);
-            interrupt_free_by_part(point[k] + 1);
-        }
-        for (unsigned k = 0; k < 50; k++)
-            interrupt_free_by_part(1 + test_random_below(length));
-    }
+    interrupt_at_each_step(orders, COUNT(orders), interrupt_free_by_part);
 }
 
 int main(void)

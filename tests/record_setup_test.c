@@ -1,19 +1,7 @@
 /*
  * record_setup_test.c - where records lie, what is added, what an audit sees.
  */
-#include "record_world.h"
-
-#define BASE UINT64_C(8192) /* page; 32 MiB */
-#define END  (BASE + 4 * BLOCK)
-#define SMALL     \
-    {             \
-        BASE, END \
-    }
-
-static unsigned count_of(uint64_t page)
-{
-    return loam_record_count(&record, at_page(page));
-}
+#include "record_small.h"
 
 static const struct loam_record_part *only_part(void)
 {

@@ -1,19 +1,7 @@
 /*
  * record_test.c - reference counts and orders of blocks; what is refused.
  */
-#include "record_world.h"
-
-#define BASE UINT64_C(8192) /* page; 32 MiB */
-#define END  (BASE + 4 * BLOCK)
-#define SMALL     \
-    {             \
-        BASE, END \
-    }
-
-static unsigned count_of(uint64_t page)
-{
-    return loam_record_count(&record, at_page(page));
-}
+#include "record_small.h"
 
 /* ---- examples ------------------------------------------------------------ */
 
