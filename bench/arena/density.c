@@ -197,6 +197,5 @@ void bench_density(const struct bench_plan *plan)
     }
     bench_progress("%s", "");
     free(filling.blocks);
-    if (file != NULL)
-        (void)fclose(file);
+    bench_close(file);
 }

@@ -3,9 +3,6 @@
  *
  * Blocks are freed with their size, as Rust and C++ do.
  */
-#include <loam/port.h>
-#include <stdio.h>
-#include <stdlib.h>
 
 #include <loam/arena.h>
 #include <loam/block.h>
@@ -13,24 +10,6 @@
 #include <loam/freelist.h>
 
 #include "heap.h"
-
-void loam_port_panic(const struct loam_panic *panic)
-{
-    (void)fprintf(stderr, "panic: %s (%#llx, %llu) at %s:%d\n", panic->rule,
-                  (unsigned long long)panic->subject, (unsigned long long)panic->detail,
-                  panic->file, panic->line);
-    abort();
-}
-
-unsigned loam_port_cpu(void)
-{
-    return 0;
-}
-
-void loam_port_tlb_flush(const struct loam_tlb_flush *flush)
-{
-    (void)flush;
-}
 
 /* ---- what is no heap ----------------------------------------------------------- */
 

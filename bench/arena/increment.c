@@ -102,6 +102,5 @@ void bench_bump(const struct bench_plan *plan)
         free(ns[h]);
     free(values);
     free(sizes);
-    if (file != NULL)
-        (void)fclose(file);
+    bench_close(file);
 }

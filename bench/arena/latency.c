@@ -185,6 +185,5 @@ void bench_latency(const struct bench_plan *plan)
     free(latency.sorted);
     free(latency.slots);
     free(latency.actions);
-    if (latency.file != NULL)
-        (void)fclose(latency.file);
+    bench_close(latency.file);
 }

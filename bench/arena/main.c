@@ -11,7 +11,6 @@
  */
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "bench.h"
 
@@ -37,33 +36,27 @@ void *bench_array(size_t count, size_t size_bytes)
 /* As a kernel's direct map: large pages, all there. */
 static void *bench_span(void)
 {
-    const size_t large = (size_t)2 << 20;
-    void *memory = mmap(NULL, BENCH_SPAN_BYTES + large, PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (memory == MAP_FAILED)
-        bench_fail("out of memory", "the span");
-    void *span = (void *)(((uintptr_t)memory + large - 1) & ~(uintptr_t)(large - 1));
-    (void)madvise(span, BENCH_SPAN_BYTES, MADV_HUGEPAGE);
+    void *span = bench_large_pages(BENCH_SPAN_BYTES);
     memset(span, 0xa5, BENCH_SPAN_BYTES);
     return span;
 }
 
 /* ---- arguments ------------------------------------------------------------------ */
 
-struct parts {
-    bool speed, bump, density, latency, pairs, instructions;
+static struct bench_part parts[] = {
+    { "speed", bench_speed, true },
+    { "bump", bench_bump, true },
+    { "density", bench_density, true },
+    { "latency", bench_latency, true },
+    { .name = NULL },
 };
 
-/* The first name of a list "a,b,c"; steps *list behind it. */
-static const char *next_name(char **list)
-{
-    char *name = *list;
-    char *comma = strchr(name, ',');
-    *list = comma == NULL ? NULL : comma + 1;
-    if (comma != NULL)
-        *comma = '\0';
-    return name;
-}
+/* Under callgrind: one of them, and nothing else. */
+static struct bench_part counted_parts[] = {
+    { "pairs", bench_pairs, false },
+    { "instructions", bench_instructions, false },
+    { .name = NULL },
+};
 
 /* All heaps, or the one with that name. */
 static bool add_heaps(struct bench_plan *plan, const char *name)
@@ -82,7 +75,7 @@ static void plan_heaps(struct bench_plan *plan, char *list)
 {
     plan->heap_count = 0;
     while (list != NULL) {
-        const char *name = next_name(&list);
+        const char *name = bench_next_name(&list);
         if (plan->heap_count == BENCH_HEAPS_MAX || !add_heaps(plan, name))
             bench_fail("no such heap, or too many", name);
     }
@@ -101,35 +94,25 @@ static void plan_workloads(struct bench_plan *plan, char *list)
 {
     plan->workload_count = 0;
     while (list != NULL) {
-        const char *name = next_name(&list);
+        const char *name = bench_next_name(&list);
         if (!add_workloads(plan, name))
             bench_fail("no such workload, or too many", name);
     }
 }
 
-static bool switch_part(struct parts *parts, const char *argument)
+static bool switch_part(const char *argument)
 {
-    if (strcmp(argument, "--no-speed") == 0)
-        parts->speed = false;
-    else if (strcmp(argument, "--no-bump") == 0)
-        parts->bump = false;
-    else if (strcmp(argument, "--no-density") == 0)
-        parts->density = false;
-    else if (strcmp(argument, "--no-latency") == 0)
-        parts->latency = false;
-    else if (strcmp(argument, "--pairs") == 0)
-        *parts = (struct parts){ .pairs = true };
-    else if (strcmp(argument, "--instructions") == 0)
-        *parts = (struct parts){ .instructions = true };
-    else
-        return false;
+    if (!bench_want_only(counted_parts, argument))
+        return bench_leave_out(parts, argument);
+    for (struct bench_part *part = parts; part->name != NULL; part++)
+        part->is_wanted = false;
     return true;
 }
 
-static void read_arguments(struct bench_plan *plan, struct parts *parts, char **arguments)
+static void read_arguments(struct bench_plan *plan, char **arguments)
 {
     for (; *arguments != NULL; arguments++) {
-        if (switch_part(parts, *arguments))
+        if (switch_part(*arguments))
             continue;
         const char *option = *arguments++;
         if (*arguments == NULL)
@@ -152,24 +135,12 @@ static void read_arguments(struct bench_plan *plan, struct parts *parts, char **
 int main(int argc, char **argv)
 {
     struct bench_plan plan = { .rounds = 40, .repeats = 5 };
-    struct parts parts = { .speed = true, .bump = true, .density = true, .latency = true };
     (void)argc;
     (void)add_heaps(&plan, NULL);
     (void)add_workloads(&plan, NULL);
-    read_arguments(&plan, &parts, argv + 1);
+    read_arguments(&plan, argv + 1);
     plan.span = bench_span();
-
-    if (parts.speed)
-        bench_speed(&plan);
-    if (parts.bump)
-        bench_bump(&plan);
-    if (parts.density)
-        bench_density(&plan);
-    if (parts.latency)
-        bench_latency(&plan);
-    if (parts.pairs)
-        bench_pairs(&plan);
-    if (parts.instructions)
-        bench_instructions(&plan);
+    bench_run_parts(parts, &plan);
+    bench_run_parts(counted_parts, &plan);
     return 0;
 }

@@ -6,19 +6,19 @@ there: bench-arena.md and bench-arena-*.png and .svg. --short is for figures onl
 takes a quarter of the time. Ends with a line `figure NAME VALUE TARGET met|short` for
 every target.
 """
-import argparse
 import collections
 import csv
 import datetime
-import importlib.util
 import math
-import os
 import pathlib
 import re
 import statistics
 import subprocess
 import sys
 import tempfile
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+import reports  # noqa: E402
 
 SPEED = ["mixed", "small", "noreallocsmall", "aligned"]
 # Columns of the density table; the absolute targets are for the arena.
@@ -29,8 +29,6 @@ PERCENTILES = ["p50", "p99", "p9999", "max"]
 PEER_CRATES = {"talc5": ("talc", "5."), "talc4": ("talc", "4."), "rlsf": ("rlsf", ""),
                "dlmalloc": ("dlmalloc", ""), "galloc": ("good_memory_allocator", ""),
                "buddy": ("buddy_system_allocator", ""), "lla": ("linked_list_allocator", "")}
-SYSTEM_PYTHON = "/usr/bin/python3"  # has what the system's packages bring
-PEERS_DIRECTORY = pathlib.Path(__file__).resolve().parent.parent / "peers"
 
 
 # ---- running -------------------------------------------------------------------
@@ -42,9 +40,9 @@ def run_bench(arguments):
                  ["--no-speed", "--no-bump", "--no-density", "--workloads", "mixed",
                   "--repeats", "3"]]
     for part in parts:
-        command = [arguments.bench, "--out", str(arguments.raw), *part]
-        print("  " + " ".join(command), file=sys.stderr, flush=True)
-        subprocess.run(command, check=True)
+        reports.run(arguments.raw, [arguments.bench, "--out", str(arguments.raw), *part])
+    if not arguments.short:
+        run_instructions(arguments, Results(arguments.raw).heaps)
 
 
 def inclusive(annotated, heap):
@@ -86,17 +84,12 @@ def run_instructions(arguments, heaps):
 
 # ---- reading -------------------------------------------------------------------
 
-def rows_of(raw, name):
-    with open(raw / name, encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
-
-
 class Results:
     """All raw numbers, by name."""
 
     def __init__(self, raw):
         self.ns = collections.defaultdict(dict)  # workload, heap: {round: ns}
-        for row in rows_of(raw, "samples.csv"):
+        for row in reports.rows_of(raw / "samples.csv"):
             per_operation = float(row["ns"]) / int(row["operations"])
             self.ns[row["workload"], row["heap"]][row["round"]] = per_operation
         self.heaps = list(dict.fromkeys(heap for _, heap in self.ns))
@@ -106,21 +99,21 @@ class Results:
         self.heaps.sort(key=lambda heap: order.get(heap, len(order)))
         self.live, self.largest, self.mixes = {}, {}, {}
         density = collections.defaultdict(list)
-        for row in rows_of(raw, "density.csv"):
+        for row in reports.rows_of(raw / "density.csv"):
             density[row["mix"], row["heap"]].append((float(row["live"]), float(row["largest"])))
             self.mixes[row["mix"]] = int(row["span_bytes"])
         for key, values in density.items():
             self.live[key] = statistics.mean(live for live, _ in values)
             self.largest[key] = statistics.mean(largest for _, largest in values)
         self.cycles = {(row["workload"], row["operation"], row["heap"]): row
-                       for row in rows_of(raw, "latency.csv")}
+                       for row in reports.rows_of(raw / "latency.csv")}
         bump = collections.defaultdict(dict)
-        for row in rows_of(raw, "bump.csv"):
+        for row in reports.rows_of(raw / "bump.csv"):
             bump[row["heap"]][row["round"]] = float(row["ns"])
         self.bump = bump
         self.instructions = []
         if (raw / "instructions.csv").exists():
-            self.instructions = rows_of(raw, "instructions.csv")
+            self.instructions = reports.rows_of(raw / "instructions.csv")
 
     def speed(self, workload, heap):
         """Million operations per second: median over the rounds."""
@@ -151,8 +144,12 @@ class Results:
 
 # ---- figures -------------------------------------------------------------------
 
+def digits_of(name):
+    return 4 if ".vs_" in name and ".density." in name else 3
+
+
 def figures(results):
-    """(name, value, target) of every target whose heaps were there."""
+    """Of every target whose heaps were there."""
     wanted = [(f"arena.{w}.vs_talc5", results.speed_ratio(w, "arena", "talc5"), ">=1.2")
               for w in SPEED]
     wanted += [(f"arena.density.{mix}", results.live.get((mix, "arena")), f">={target}")
@@ -168,52 +165,15 @@ def figures(results):
     wanted += [("block.small.vs_freelist",
                 results.speed_ratio("small", "block-freelist", "freelist"), ">=2")]
     wanted += [("bump.vs_increment", results.bump_ratio(), "<=1.5")]
-    return [figure for figure in wanted if figure[1] is not None]
-
-
-def is_met(value, target):
-    limit = float(target[2:])
-    return value >= limit if target.startswith(">=") else value <= limit
-
-
-def figure_value(name, value):
-    return f"{value:.4f}" if ".vs_" in name and ".density." in name else f"{value:.3f}"
+    return [reports.figure_of(name, value, target, digits_of(name))
+            for name, value, target in wanted if value is not None]
 
 
 # ---- tables --------------------------------------------------------------------
 
-def first_line(command):
-    try:
-        run = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                             text=True, check=False)
-    except FileNotFoundError:
-        return "none"
-    return run.stdout.splitlines()[0] if run.stdout else "none"
-
-
-def machine(cargo):
-    with open("/proc/cpuinfo", encoding="utf-8") as info:
-        models = re.findall(r"^model name\s*:\s*(.*)$", info.read(), re.MULTILINE)
-    rustc = pathlib.Path(cargo).with_name("rustc") if "/" in cargo else "rustc"
-    return [f"CPU: {models[0] if models else 'unknown'}, {os.cpu_count()} cores online",
-            f"System: {' '.join(os.uname()[i] for i in (0, 2, 4))}",
-            f"Loam: {first_line([os.environ.get('CC', 'gcc'), '--version'])}, `-O2` and a "
-            "kernel's flags, checks as they are by default, no link-time optimisation",
-            f"Peers: {first_line([str(rustc), '--version'])}, `opt-level = 3`, `lto`, "
-            "`panic = \"abort\"`"]
-
-
 def versions():
-    with open(PEERS_DIRECTORY / "Cargo.lock", encoding="utf-8") as lock:
-        locked = re.findall(r'^name = "(.*)"\nversion = "(.*)"$', lock.read(), re.MULTILINE)
-    return {heap: next(f"{name} {version}" for name, version in locked
-                       if name == crate and version.startswith(start))
+    return {heap: f"{crate} {reports.version('peers', crate, start)}"
             for heap, (crate, start) in PEER_CRATES.items()}
-
-
-def table(head, rows):
-    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
-    return lines + ["| " + " | ".join(row) + " |" for row in rows] + [""]
 
 
 def speed_table(results):
@@ -225,21 +185,21 @@ def speed_table(results):
             beside = f" ({ratio:.3f})" if ratio is not None and heap != "talc5" else ""
             cells.append(f"{results.speed(workload, heap):.2f}{beside}")
         rows.append([f"`{heap}`", *cells])
-    return table(["million operations/s", *SPEED], rows)
+    return reports.table(["million operations/s", *SPEED], rows)
 
 
 def density_table(results):
     mixes = list(results.mixes)
-    return table(["% of the span", *mixes],
-                 [[f"`{heap}`", *(f"{results.live[mix, heap]:.2f}" for mix in mixes)]
-                  for heap in results.heaps if (mixes[0], heap) in results.live])
+    return reports.table(["% of the span", *mixes],
+                         [[f"`{heap}`", *(f"{results.live[mix, heap]:.2f}" for mix in mixes)]
+                          for heap in results.heaps if (mixes[0], heap) in results.live])
 
 
 def largest_table(results):
     mixes = [mix for mix in results.mixes if "churned" in mix]
-    return table(["% of the span", *mixes],
-                 [[f"`{heap}`", *(f"{results.largest[mix, heap]:.2f}" for mix in mixes)]
-                  for heap in results.heaps if (mixes[0], heap) in results.largest])
+    return reports.table(["% of the span", *mixes],
+                         [[f"`{heap}`", *(f"{results.largest[mix, heap]:.2f}" for mix in mixes)]
+                          for heap in results.heaps if (mixes[0], heap) in results.largest])
 
 
 def latency_table(results, workload):
@@ -251,7 +211,7 @@ def latency_table(results, workload):
             cells.append(" / ".join(row[p] for p in PERCENTILES) if row else "")
         if any(cells):
             rows.append([f"`{heap}`", *cells])
-    return table([f"{workload}: p50 / p99 / p99.99 / max", *OPERATIONS], rows)
+    return reports.table([f"{workload}: p50 / p99 / p99.99 / max", *OPERATIONS], rows)
 
 
 def instruction_table(results):
@@ -259,13 +219,13 @@ def instruction_table(results):
     for row in results.instructions:
         by_heap[row["heap"]] += [row[operation] for operation in OPERATIONS if row[operation]]
     head = ["instructions", "alloc(16), pair", "free, pair", *(f"{o}, small" for o in OPERATIONS)]
-    return table(head, [[f"`{heap}`", *cells] for heap, cells in by_heap.items()])
+    return reports.table(head, [[f"`{heap}`", *cells] for heap, cells in by_heap.items()])
 
 
 def bump_table(results):
-    return table(["", "ns an alloc"],
-                 [[f"`{heap}`", f"{statistics.median(ns.values()):.2f}"]
-                  for heap, ns in results.bump.items()])
+    return reports.table(["", "ns an alloc"],
+                         [[f"`{heap}`", f"{statistics.median(ns.values()):.2f}"]
+                          for heap, ns in results.bump.items()])
 
 
 def document(arguments, results):
@@ -280,7 +240,7 @@ def document(arguments, results):
              f"Written by `make bench-arena` on {datetime.date.today().isoformat()}: one run, in "
              "which all take turns.",
              "Numbers of different runs are not to be compared, ratios are.", ""]
-    lines += [f"- {fact}" for fact in machine(arguments.cargo)]
+    lines += reports.machine(arguments.cargo)
     lines += ["- " + ", ".join(f"`{heap}`: {version}" for heap, version in versions().items()),
               "- `empty` does nothing: what the benchmark itself costs", "",
               "Every heap has 64 MiB, on large pages (where the system has them) as in a kernel's "
@@ -291,10 +251,7 @@ def document(arguments, results):
               "freed without the size;",
               "`freelist` is the headerless half of `freelist` (`take`, `give`, `resize`).", "",
               "## Targets", ""]
-    lines += table(["figure", "value", "target", ""],
-                   [[name, figure_value(name, value), target,
-                     "met" if is_met(value, target) else "**short**"]
-                    for name, value, target in figures(results)])
+    lines += reports.target_table(figures(results))
     lines += ["## Speed", "", "![operations per second](bench-arena-speed.png)", "",
               "In parentheses: relative to talc 5, median of the ratios of each round."
               f" {rounds} rounds" + (f", a quarter of them for {slow}" if slow else "") + ".", "",
@@ -344,42 +301,27 @@ PEER_COLORS = {"talc5": "#783f04", "talc4": "#b45f06", "rlsf": "#e69138", "dlmal
 COLORS = {**LOAM_COLORS, **PEER_COLORS}
 
 
-def save(figure, path):
-    for kind, options in (("png", {"dpi": 110}), ("svg", {"metadata": {"Date": None}})):
-        figure.savefig(path.with_suffix("." + kind), bbox_inches="tight", **options)
-
-
-def grouped_bars(axes, groups, heaps, value):
-    width = 0.9 / len(heaps)
-    for i, heap in enumerate(heaps):
-        places = [g + (i - (len(heaps) - 1) / 2) * width for g in range(len(groups))]
-        axes.bar(places, [value(group, heap) for group in groups], width, label=heap,
-                 color=COLORS[heap])
-    axes.set_xticks(range(len(groups)), groups)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.set_axisbelow(True)
-    axes.grid(axis="y", color="#dddddd")
+def bars(axes, groups, heaps, value):
+    reports.grouped_bars(axes, groups, heaps, value, COLORS)
+    reports.plain(axes)
 
 
 def pictures(results, directory):
-    import matplotlib
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-    matplotlib.rcParams["svg.hashsalt"] = "bench-arena"
+    pyplot = reports.pyplot_for("bench-arena")
     heaps = [heap for heap in results.heaps if heap in COLORS]
 
     figure, axes = pyplot.subplots(figsize=(11, 4))
-    grouped_bars(axes, SPEED, heaps, results.speed)
+    bars(axes, SPEED, heaps, results.speed)
     axes.set_ylabel("million operations per second")
     axes.legend(ncol=1, fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
-    save(figure, directory / "bench-arena-speed")
+    reports.save(figure, directory / "bench-arena-speed")
 
     figure, axes = pyplot.subplots(figsize=(13, 4))
-    grouped_bars(axes, list(results.mixes), heaps, lambda mix, heap: results.live[mix, heap])
+    bars(axes, list(results.mixes), heaps, lambda mix, heap: results.live[mix, heap])
     axes.set_ylabel("bytes live at the first failure, % of the span")
     axes.set_ylim(30, 100)
     axes.legend(ncol=1, fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
-    save(figure, directory / "bench-arena-density")
+    reports.save(figure, directory / "bench-arena-density")
 
     figure, all_axes = pyplot.subplots(1, len(OPERATIONS), figsize=(13, 4), sharey=True)
     for axes, operation in zip(all_axes, OPERATIONS):
@@ -390,41 +332,11 @@ def pictures(results, directory):
         axes.set_yscale("log")
         axes.set_title(f"{operation}, mixed", fontsize=10)
         axes.set_xticks(range(len(PERCENTILES)), ["p50", "p99", "p99.99", "max"])
-        axes.grid(axis="y", color="#dddddd")
-        axes.spines[["top", "right"]].set_visible(False)
+        reports.plain(axes)
     all_axes[0].set_ylabel("cycles")
     all_axes[-1].legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
-    save(figure, directory / "bench-arena-latency")
-
-
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--bench", required=True, help="the program")
-    parser.add_argument("--raw", required=True, type=pathlib.Path, help="where raw numbers go")
-    parser.add_argument("--docs", type=pathlib.Path, help="where tables and pictures go")
-    parser.add_argument("--cargo", default="cargo", help="that built the peers")
-    parser.add_argument("--short", action="store_true")
-    parser.add_argument("--no-run", action="store_true", help="take the raw numbers that are there")
-    arguments = parser.parse_args()
-    if arguments.docs and importlib.util.find_spec("matplotlib") is None:
-        if sys.executable == SYSTEM_PYTHON:
-            raise SystemExit("report.py: no matplotlib; tools/deps.sh bench installs it")
-        os.execv(SYSTEM_PYTHON, [SYSTEM_PYTHON, *sys.argv])
-
-    if not arguments.no_run:
-        arguments.raw.mkdir(parents=True, exist_ok=True)
-        run_bench(arguments)
-        if not arguments.short:
-            run_instructions(arguments, Results(arguments.raw).heaps)
-    results = Results(arguments.raw)
-    if arguments.docs:
-        (arguments.docs / "bench-arena.md").write_text(document(arguments, results),
-                                                       encoding="utf-8")
-        pictures(results, arguments.docs)
-    for name, value, target in figures(results):
-        print(f"figure {name} {figure_value(name, value)} {target} "
-              f"{'met' if is_met(value, target) else 'short'}")
+    reports.save(figure, directory / "bench-arena-latency")
 
 
 if __name__ == "__main__":
-    main()
+    reports.report("bench-arena", sys.modules[__name__])

@@ -160,6 +160,5 @@ void bench_speed(const struct bench_plan *plan)
         speed_round(&speed, round);
     bench_progress("%s", "");
     speed_print(&speed);
-    if (speed.file != NULL)
-        (void)fclose(speed.file);
+    bench_close(speed.file);
 }

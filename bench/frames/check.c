@@ -153,6 +153,5 @@ void bench_check(const struct bench_plan *plan)
         check_peer(plan, plan->peers[p], file);
     }
     bench_progress("%s", "");
-    if (file != NULL)
-        (void)fclose(file);
+    bench_close(file);
 }

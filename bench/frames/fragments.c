@@ -82,6 +82,5 @@ void bench_fragments(const struct bench_plan *plan)
             printf(" %7.1f", mean[s]);
         printf("\n");
     }
-    if (file != NULL)
-        (void)fclose(file);
+    bench_close(file);
 }

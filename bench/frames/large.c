@@ -41,8 +41,7 @@ static void large_metadata(const struct bench_plan *plan)
         }
         printf("\n");
     }
-    if (file != NULL)
-        (void)fclose(file);
+    bench_close(file);
 }
 
 /* ---- requests that fail -------------------------------------------------------------- */
@@ -93,8 +92,7 @@ static void large_failing(const struct bench_plan *plan)
             large_failing_peer(plan, plan->peers[p], file);
     }
     bench_progress("%s", "");
-    if (file != NULL)
-        (void)fclose(file);
+    bench_close(file);
 }
 
 /* ---- bringing up ------------------------------------------------------------------------ */
@@ -143,8 +141,7 @@ static void large_bring_up(const struct bench_plan *plan)
                not_zeroed / 1e6);
     }
     bench_progress("%s", "");
-    if (file != NULL)
-        (void)fclose(file);
+    bench_close(file);
 }
 
 void bench_large(const struct bench_plan *plan)

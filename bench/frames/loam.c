@@ -1,8 +1,6 @@
-/* loam.c - Loam's frame allocator as the benchmark calls it, and the hooks. */
+/* loam.c - Loam's frame allocator as the benchmark calls it, and the number of its CPU. */
 #include <loam/frame.h>
 #include <loam/port.h>
-#include <stdio.h>
-#include <stdlib.h>
 
 #include "peer.h"
 
@@ -11,19 +9,6 @@ _Thread_local unsigned frames_cpu;
 unsigned loam_port_cpu(void)
 {
     return frames_cpu;
-}
-
-void loam_port_tlb_flush(const struct loam_tlb_flush *flush)
-{
-    (void)flush;
-}
-
-void loam_port_panic(const struct loam_panic *panic)
-{
-    (void)fprintf(stderr, "panic: %s (%#llx, %llu) at %s:%d\n", panic->rule,
-                  (unsigned long long)panic->subject, (unsigned long long)panic->detail,
-                  panic->file, panic->line);
-    abort();
 }
 
 static struct loam_frame loam;

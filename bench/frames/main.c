@@ -19,20 +19,11 @@
 #define CPUS     16u /* a machine's that has 8 GiB or more */
 #define CPUS_MAX 64u
 
-struct parts {
-    bool check, speed, threads, fragments, large;
+static struct bench_part parts[] = {
+    { "check", bench_check, true },     { "speed", bench_speed, true },
+    { "threads", bench_threads, true }, { "fragments", bench_fragments, true },
+    { "large", bench_large, true },     { .name = NULL },
 };
-
-/* The first name of a list "a,b,c"; steps *list behind it. */
-static const char *next_name(char **list)
-{
-    char *name = *list;
-    char *comma = strchr(name, ',');
-    *list = comma == NULL ? NULL : comma + 1;
-    if (comma != NULL)
-        *comma = '\0';
-    return name;
-}
 
 /* LLFree is not among what cargo brings; a library of it is loaded if there is one. */
 static const struct frames_peer *llfree_of(const char *path)
@@ -67,30 +58,13 @@ static void plan_peers(struct bench_plan *plan, const char *name, const char *ll
         bench_fail("no such allocator", name);
 }
 
-static bool switch_part(struct parts *parts, const char *argument)
-{
-    if (strcmp(argument, "--no-check") == 0)
-        parts->check = false;
-    else if (strcmp(argument, "--no-speed") == 0)
-        parts->speed = false;
-    else if (strcmp(argument, "--no-threads") == 0)
-        parts->threads = false;
-    else if (strcmp(argument, "--no-fragments") == 0)
-        parts->fragments = false;
-    else if (strcmp(argument, "--no-large") == 0)
-        parts->large = false;
-    else
-        return false;
-    return true;
-}
-
 /* What names the allocators is kept for later: --llfree may come behind it. */
-static void read_arguments(struct bench_plan *plan, struct parts *parts, char **arguments)
+static void read_arguments(struct bench_plan *plan, char **arguments)
 {
     char *names = NULL;
     const char *llfree_path = NULL;
     for (; *arguments != NULL; arguments++) {
-        if (switch_part(parts, *arguments))
+        if (bench_leave_out(parts, *arguments))
             continue;
         const char *option = *arguments++;
         if (*arguments == NULL)
@@ -99,7 +73,8 @@ static void read_arguments(struct bench_plan *plan, struct parts *parts, char **
             names = *arguments;
         else if (strcmp(option, "--workloads") == 0)
             for (char *list = *arguments; list != NULL;)
-                plan->workloads[plan->workload_count++ % BENCH_WORKLOADS_MAX] = next_name(&list);
+                plan->workloads[plan->workload_count++ % BENCH_WORKLOADS_MAX] =
+                    bench_next_name(&list);
         else if (strcmp(option, "--rounds") == 0)
             plan->rounds = bench_number(*arguments, BENCH_ROUNDS_MAX);
         else if (strcmp(option, "--cpus") == 0)
@@ -114,26 +89,15 @@ static void read_arguments(struct bench_plan *plan, struct parts *parts, char **
     if (names == NULL)
         plan_peers(plan, NULL, llfree_path);
     while (names != NULL)
-        plan_peers(plan, next_name(&names), llfree_path);
+        plan_peers(plan, bench_next_name(&names), llfree_path);
 }
 
 int main(int argc, char **argv)
 {
     struct bench_plan plan = { .rounds = 15, .cpu_count = CPUS };
-    struct parts parts = { true, true, true, true, true };
     (void)argc;
     (void)setvbuf(stdout, NULL, _IOLBF, 0);
-    read_arguments(&plan, &parts, argv + 1);
-
-    if (parts.check)
-        bench_check(&plan);
-    if (parts.speed)
-        bench_speed(&plan);
-    if (parts.threads)
-        bench_threads(&plan);
-    if (parts.fragments)
-        bench_fragments(&plan);
-    if (parts.large)
-        bench_large(&plan);
+    read_arguments(&plan, argv + 1);
+    bench_run_parts(parts, &plan);
     return 0;
 }

@@ -6,18 +6,15 @@ written there: bench-frames.md, bench-frames.png and .svg. --short is for figure
 and takes a third of the time. Ends with a line `figure NAME VALUE TARGET met|short`
 for every target.
 """
-import argparse
 import collections
 import datetime
-import importlib.util
-import os
 import pathlib
-import re
 import statistics
-import subprocess
 import sys
 
-BENCH = pathlib.Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+import reports  # noqa: E402
+
 PEERS = ["loam", "llfree", "linux", "linux-lock", "buddy", "buddy-lock", "stack"]
 WORKLOADS = ["bulk", "array", "repeat", "random", "replace", "2M", "1G", "nearfull"]
 GIB = [1, 8, 256, 1024]
@@ -29,15 +26,13 @@ COLORS = {"loam": "#0b5394", "llfree": "#783f04", "linux": "#b45f06", "linux-loc
           "buddy": "#999999", "buddy-lock": "#bbbbbb", "stack": "#000000"}
 
 
-def module_of(path):
-    """What the reports have in common."""
-    spec = importlib.util.spec_from_file_location("arena_report", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+# ---- running -------------------------------------------------------------------
 
-
-arena = module_of(BENCH / "arena" / "report.py")
+def run_bench(arguments):
+    command = [arguments.bench, "--out", str(arguments.raw)]
+    command += ["--rounds", "7", "--no-threads"] if arguments.short else ["--rounds", "25"]
+    command += ["--llfree", arguments.llfree] if arguments.llfree else []
+    reports.run(arguments.raw, command)
 
 
 # ---- reading -------------------------------------------------------------------
@@ -49,7 +44,7 @@ class Results:
         def rounds(name, key, value):
             found = collections.defaultdict(dict)  # {round: number}
             if (raw / name).exists():
-                for row in arena.rows_of(raw, name):
+                for row in reports.rows_of(raw / name):
                     found[key(row)][row.get("round", row.get("seed"))] = value(row)
             return found
 
@@ -68,9 +63,9 @@ class Results:
         self.init = rounds("init.csv", lambda row: (row["peer"], int(row["zeroed"])),
                            lambda row: float(row["ns"]))
         self.metadata = {(row["peer"], int(row["gib"])): int(row["bytes"]) / 1024 /
-                         int(row["gib"]) for row in arena.rows_of(raw, "metadata.csv")}
+                         int(row["gib"]) for row in reports.rows_of(raw / "metadata.csv")}
         self.stranded = {row["peer"]: int(row["frames"])
-                         for row in arena.rows_of(raw, "stranded.csv")}
+                         for row in reports.rows_of(raw / "stranded.csv")}
         found = {peer for _, peer in self.speed}
         self.peers = [peer for peer in PEERS if peer in found]
         self.threads = sorted({threads for _, threads in self.scaling})
@@ -96,7 +91,7 @@ class Results:
 # ---- figures -------------------------------------------------------------------
 
 def figures(results):
-    """(name, value, target) of every target whose peer was there."""
+    """Of every target whose peer was there."""
     found = [(f"frame.{name}", results.median(name, "loam"), f"<={target}")
              for name, (target, _) in TARGETS.items()]
     for peer in ("linux", "llfree"):
@@ -109,7 +104,7 @@ def figures(results):
               ("frame.failing_us", results.worst_failing("loam") / 1e3, "<=0.3"),
               ("frame.init_1t_ms", init_ns / 1e6, "<=16"),
               ("frame.blocks_left", left, ">=500")]
-    return [figure for figure in found if figure[1] is not None]
+    return [reports.figure_of(*figure) for figure in found if figure[1] is not None]
 
 
 # ---- tables --------------------------------------------------------------------
@@ -124,7 +119,7 @@ def speed_table(results):
             cells.append("" if ns is None else f"{ns:.1f}{beside}")
         rows.append([f"`{peer}`", *cells])
     rows.append(["target", *(str(TARGETS[w][0]) if w in TARGETS else "" for w in WORKLOADS)])
-    return arena.table(["ns for a pair", *WORKLOADS], rows)
+    return reports.table(["ns for a pair", *WORKLOADS], rows)
 
 
 def cross_table(results):
@@ -136,8 +131,8 @@ def cross_table(results):
             rows.append([f"`{peer}`", f"{statistics.median(allocs):.1f}",
                          f"{statistics.median(frees):.1f}", f"{min(walls):.1f}",
                          "" if stranded is None else str(stranded)])
-    return arena.table(["", "alloc, ns", "free, ns", "both at once, by the clock", "stranded"],
-                       rows)
+    return reports.table(["", "alloc, ns", "free, ns", "both at once, by the clock", "stranded"],
+                         rows)
 
 
 def scaling_table(results):
@@ -149,16 +144,16 @@ def scaling_table(results):
                 times, walls = zip(*results.scaling[peer, threads].values())
                 cells.append(f"{statistics.median(times):.1f} / {1e3 / min(walls):.0f}")
             rows.append([f"`{peer}`", *cells])
-    return arena.table(["ns for a pair / million pairs/s of all",
-                        *(f"{threads} CPUs" if threads > 1 else "1 CPU"
-                          for threads in results.threads)], rows)
+    return reports.table(["ns for a pair / million pairs/s of all",
+                         *(f"{threads} CPUs" if threads > 1 else "1 CPU"
+                           for threads in results.threads)], rows)
 
 
 def fragments_table(results):
     rows = [[f"`{peer}`", *(f"{statistics.mean(results.blocks[peer, stop].values()):.0f}"
                             for stop in results.stops)]
             for peer in results.peers if (peer, 0) in results.blocks]
-    return arena.table(["blocks left after rounds", *map(str, results.stops)], rows)
+    return reports.table(["blocks left after rounds", *map(str, results.stops)], rows)
 
 
 def large_table(results):
@@ -178,26 +173,22 @@ def large_table(results):
                          failing(peer, "full", 0), failing(peer, "full", 9),
                          failing(peer, "full", 18), failing(peer, "scattered", 9),
                          init(peer, 1), init(peer, 0)])
-    return arena.table(["", *(f"KiB/GiB, {gib} GiB" for gib in GIB), "fails: 4K, ns", "2M", "1G",
-                        "2M, 0.1 % free", "init 1 TiB, zeroed, ms", "not zeroed"], rows)
-
-
-def version(crate, folder):
-    lock = (BENCH / "peers-frames" / folder / "Cargo.lock").read_text(encoding="utf-8")
-    found = re.search(rf'^name = "{crate}"\nversion = "(.*)"$', lock, re.MULTILINE)
-    return found.group(1)
+    return reports.table(["", *(f"KiB/GiB, {gib} GiB" for gib in GIB), "fails: 4K, ns", "2M", "1G",
+                         "2M, 0.1 % free", "init 1 TiB, zeroed, ms", "not zeroed"], rows)
 
 
 def document(arguments, results):
     rounds = len(results.speed["bulk", "loam"])
     seeds = len(results.blocks["loam", 0])
+    buddy = reports.version("peers-frames", "buddy_system_allocator")
+    llfree = reports.version("peers-frames/llfree", "llfree")
     lines = ["# The page frame allocator and its peers", "",
              f"Written by `make bench-frames` on {datetime.date.today().isoformat()}: one run, in "
              f"which all take turns, {rounds} rounds; medians.",
              "(In the last two parts, where they are far apart, each has its turn once.)",
              "Numbers of different runs are not to be compared, ratios are.", ""]
-    lines += [f"- {fact}" for fact in arena.machine(arguments.cargo)]
-    lines += [f"- `buddy`: buddy_system_allocator {version('buddy_system_allocator', '.')}, bare; "
+    lines += reports.machine(arguments.cargo)
+    lines += [f"- `buddy`: buddy_system_allocator {buddy}, bare; "
               "`buddy-lock`: behind the spin lock that it brings",
               "- `linux`: a buddy with per-CPU lists as Linux's (batch 63, high 378, orders 0 to "
               "10), written for this",
@@ -205,7 +196,7 @@ def document(arguments, results):
               "turning off of interrupts, watermarks",
               "  and debugging are left out; `linux-lock`: with a lock in each list, as Linux has "
               "since 6.2",
-              f"- `llfree`: LLFree {version('llfree', 'llfree')} (Rust), which is not on "
+              f"- `llfree`: LLFree {llfree} (Rust), which is not on "
               "crates.io: `make LLFREE=DIRECTORY bench-frames`,",
               "  with a copy of its repository; set up as in its own benchmark, frames of two "
               "classes, a reservation per CPU and class",
@@ -219,10 +210,7 @@ def document(arguments, results):
               "when all CPUs take some at once, aligned",
               "blocks, none lost.", "",
               "## Targets", ""]
-    lines += arena.table(["figure", "value", "target", ""],
-                         [[name, f"{value:.3f}", target,
-                           "met" if arena.is_met(value, target) else "**short**"]
-                          for name, value, target in figures(results)])
+    lines += reports.target_table(figures(results))
     lines += ["`vs_` are ratios, medians over the rounds; their targets are those of DESIGN's "
               "table, of another machine and, for",
               "`linux`, of another program.", "",
@@ -266,26 +254,16 @@ def document(arguments, results):
 
 # ---- pictures ------------------------------------------------------------------
 
-def picture(results, path):
-    import matplotlib
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-    matplotlib.rcParams["svg.hashsalt"] = "bench-frames"
+def pictures(results, folder):
+    pyplot = reports.pyplot_for("bench-frames")
     figure, (bars, scaling, blocks) = pyplot.subplots(
         1, 3, figsize=(16, 4), gridspec_kw={"width_ratios": [2.2, 1, 1]})
 
-    width = 0.9 / len(results.peers)
-    for i, peer in enumerate(results.peers):
-        places = [g + (i - (len(results.peers) - 1) / 2) * width for g in range(len(WORKLOADS))]
-        bars.bar(places, [results.median(w, peer) or 0 for w in WORKLOADS], width, label=peer,
-                 color=COLORS[peer])
-    for place, workload in enumerate(WORKLOADS):
-        if workload in TARGETS:
-            bars.plot([place - 0.45, place + 0.45], [TARGETS[workload][0]] * 2, linestyle=":",
-                      color="#cc0000", label="target" if place == 0 else None)
+    reports.grouped_bars(bars, WORKLOADS, results.peers,
+                         lambda workload, peer: results.median(workload, peer) or 0, COLORS)
+    reports.target_lines(bars, WORKLOADS, {name: target for name, (target, _) in TARGETS.items()})
     bars.set_yscale("log")
     bars.set_ylabel("ns for a pair")
-    bars.set_xticks(range(len(WORKLOADS)), WORKLOADS)
     bars.legend(fontsize=8, frameon=False, ncol=2)
 
     for peer in results.peers:
@@ -303,44 +281,11 @@ def picture(results, path):
     blocks.set_xlabel("rounds")
     blocks.set_ylabel("blocks of 2 MiB left of 512")
     for axes in (bars, scaling, blocks):
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.set_axisbelow(True)
-        axes.grid(axis="y", color="#dddddd")
+        reports.plain(axes)
     figure.tight_layout()
-    arena.save(figure, path)
-
-
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--bench", required=True, help="the program")
-    parser.add_argument("--raw", required=True, type=pathlib.Path, help="where raw numbers go")
-    parser.add_argument("--docs", type=pathlib.Path, help="where tables and pictures go")
-    parser.add_argument("--cargo", default="cargo", help="that built the peers")
-    parser.add_argument("--llfree", help="library of it that is measured too")
-    parser.add_argument("--short", action="store_true")
-    parser.add_argument("--no-run", action="store_true", help="take the raw numbers that are there")
-    arguments = parser.parse_args()
-    if arguments.docs and importlib.util.find_spec("matplotlib") is None:
-        if sys.executable == arena.SYSTEM_PYTHON:
-            raise SystemExit("report.py: no matplotlib; tools/deps.sh bench installs it")
-        os.execv(arena.SYSTEM_PYTHON, [arena.SYSTEM_PYTHON, *sys.argv])
-
-    if not arguments.no_run:
-        arguments.raw.mkdir(parents=True, exist_ok=True)
-        command = [arguments.bench, "--out", str(arguments.raw)]
-        command += ["--rounds", "7", "--no-threads"] if arguments.short else ["--rounds", "25"]
-        command += ["--llfree", arguments.llfree] if arguments.llfree else []
-        print("  " + " ".join(command), file=sys.stderr, flush=True)
-        subprocess.run(command, check=True)
-    results = Results(arguments.raw)
-    if arguments.docs:
-        (arguments.docs / "bench-frames.md").write_text(document(arguments, results),
-                                                        encoding="utf-8")
-        picture(results, arguments.docs / "bench-frames")
-    for name, value, target in figures(results):
-        print(f"figure {name} {value:.3f} {target} "
-              f"{'met' if arena.is_met(value, target) else 'short'}")
+    reports.save(figure, folder / "bench-frames")
 
 
 if __name__ == "__main__":
-    main()
+    reports.report("bench-frames", sys.modules[__name__],
+                   {"--llfree": "library of it that is measured too"})

@@ -144,8 +144,7 @@ static void bench_cross(const struct bench_plan *plan)
     for (size_t p = 0; p < plan->peer_count; p++)
         if (plan->peers[p]->is_shared)
             printf("%-12s %9.2f\n", plan->peers[p]->name, bench_median(ns[p], THREADS_ROUNDS));
-    if (file != NULL)
-        (void)fclose(file);
+    bench_close(file);
 }
 
 /* ---- scaling ---------------------------------------------------------------------- */
@@ -268,8 +267,7 @@ static void bench_scaling(const struct bench_plan *plan, unsigned online)
     for (unsigned count = 1; count < online; count *= 2)
         scale_threads(plan, block, count, file);
     scale_threads(plan, block, online, file);
-    if (file != NULL)
-        (void)fclose(file);
+    bench_close(file);
 }
 
 void bench_threads(const struct bench_plan *plan)

@@ -10,7 +10,6 @@
  */
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <time.h>
 
 #include "../arena/actions.h"
@@ -202,35 +201,19 @@ static void time_all(struct bench *bench)
 
 /* ---- set-up -------------------------------------------------------------------- */
 
-/* Memory on large pages where the system has them, as a kernel's direct map is; touched. */
+/* Touched. */
 static void *map_memory(size_t size_bytes)
 {
-    unsigned char *memory = mmap(NULL, size_bytes + PAGING_LARGE, PROT_READ | PROT_WRITE,
-                                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (memory == MAP_FAILED)
-        bench_fail("out of memory", "the benchmark itself");
-    memory += -(uintptr_t)memory & (PAGING_LARGE - 1);
-    (void)madvise(memory, size_bytes, MADV_HUGEPAGE);
+    void *memory = bench_large_pages(size_bytes);
     memset(memory, 0xa5, size_bytes);
     return memory;
-}
-
-static bool is_listed(const char *name, const char *list)
-{
-    const size_t length = strlen(name);
-    for (; *list != '\0'; list += *list == ',') {
-        if (strncmp(list, name, length) == 0 && (list[length] == ',' || list[length] == '\0'))
-            return true;
-        list += strcspn(list, ",");
-    }
-    return false;
 }
 
 /* @p list NULL: all */
 static void add_peers(struct bench *bench, const struct paging_peer *peers, const char *list)
 {
     for (; peers->name != NULL && bench->peer_count < BENCH_PEERS_MAX; peers++) {
-        if (list == NULL || is_listed(peers->name, list))
+        if (bench_is_listed(peers->name, list))
             bench->peers[bench->peer_count++] = peers;
     }
 }

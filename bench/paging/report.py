@@ -6,19 +6,15 @@ written there: bench-paging.md, bench-paging.png and .svg. --short is for figure
 and takes a third of the time. Ends with a line `figure NAME VALUE TARGET met|short`
 for every target.
 """
-import argparse
 import collections
-import csv
 import datetime
-import importlib.util
-import os
 import pathlib
-import re
 import statistics
-import subprocess
 import sys
 
-BENCH = pathlib.Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+import reports  # noqa: E402
+
 PEERS = ["loam", "x86_64", "multiarch", "limit", "empty"]
 OPERATIONS = ["map_4k", "scattered", "protect", "unmap", "jobs", "map_2m", "translate",
               "translate_64g"]
@@ -34,15 +30,12 @@ COLORS = {"loam": "#0b5394", "x86_64": "#b45f06", "multiarch": "#f6b26b", "limit
           "empty": "#bbbbbb"}
 
 
-def module_of(path):
-    """What the reports have in common."""
-    spec = importlib.util.spec_from_file_location("arena_report", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+# ---- running -------------------------------------------------------------------
 
-
-arena = module_of(BENCH / "arena" / "report.py")
+def run_bench(arguments):
+    rounds = "9" if arguments.short else "25"
+    reports.run(arguments.raw.parent,
+                [arguments.bench, "--out", str(arguments.raw), "--rounds", rounds])
 
 
 # ---- reading -------------------------------------------------------------------
@@ -53,11 +46,10 @@ class Results:
     def __init__(self, raw):
         self.ns = collections.defaultdict(dict)  # {round: ns for a page}
         self.flushes = {}  # for 1000 unmaps, by peer: the same in every round
-        with open(raw, encoding="utf-8", newline="") as file:
-            for row in csv.DictReader(file):
-                self.ns[row["operation"], row["peer"]][row["round"]] = float(row["ns"])
-                if row["operation"] == "jobs":
-                    self.flushes[row["peer"]] = float(row["flushes"])
+        for row in reports.rows_of(raw):
+            self.ns[row["operation"], row["peer"]][row["round"]] = float(row["ns"])
+            if row["operation"] == "jobs":
+                self.flushes[row["peer"]] = float(row["flushes"])
 
     def median(self, operation, peer):
         return statistics.median(self.ns[operation, peer].values())
@@ -78,7 +70,6 @@ class Results:
 
 
 def figures(results):
-    """(name, value, target) of every target."""
     found = [(f"paging.{name}", results.net_median(name, "loam"), f"<={target}")
              for name, (target, _, _) in TARGETS.items()]
     found += [(f"paging.{name}.vs_limit", results.ratio(name, "loam", "limit"),
@@ -86,7 +77,7 @@ def figures(results):
               if name in RANGES]
     found += [(f"paging.{name}.vs_multiarch", results.ratio(name, "loam", "multiarch"),
                f"<={target / crate:.3f}") for name, (target, _, crate) in TARGETS.items()]
-    return found
+    return [reports.figure_of(*figure) for figure in found]
 
 
 # ---- tables --------------------------------------------------------------------
@@ -102,30 +93,27 @@ def speed_table(results):
             cells.append(cell)
         rows.append([f"`{peer}`", *cells])
     rows.append(["target", *(str(TARGETS[o][0]) if o in TARGETS else "" for o in OPERATIONS)])
-    return arena.table(["ns for a page", *(HEADS.get(o, o) for o in OPERATIONS)], rows)
+    return reports.table(["ns for a page", *(HEADS.get(o, o) for o in OPERATIONS)], rows)
 
 
 def flush_table(results):
-    return arena.table(["", "flushes for 1000 unmaps"],
-                       [[f"`{peer}`", f"{results.flushes[peer]:g}"]
-                        for peer in PEERS if peer not in ("limit", "empty")])
-
-
-def version(crate):
-    lock = (BENCH / "peers-paging" / "Cargo.lock").read_text(encoding="utf-8")
-    return re.search(rf'^name = "{crate}"\nversion = "(.*)"$', lock, re.MULTILINE).group(1)
+    return reports.table(["", "flushes for 1000 unmaps"],
+                         [[f"`{peer}`", f"{results.flushes[peer]:g}"]
+                          for peer in PEERS if peer not in ("limit", "empty")])
 
 
 def document(arguments, results):
     rounds = len(results.ns["map_4k", "loam"])
+    x86_64 = reports.version("peers-paging", "x86_64")
+    multiarch = reports.version("peers-paging", "page_table_multiarch")
     lines = ["# Page tables and their peers", "",
              f"Written by `make bench-paging` on {datetime.date.today().isoformat()}: one run, in "
              f"which all take turns, {rounds} rounds; medians.",
              "Numbers of different runs are not to be compared, ratios are.", ""]
-    lines += [f"- {fact}" for fact in arena.machine(arguments.cargo)]
-    lines += [f"- `x86_64`: x86_64 {version('x86_64')}, `OffsetPageTable`, a loop of its calls "
+    lines += reports.machine(arguments.cargo)
+    lines += [f"- `x86_64`: x86_64 {x86_64}, `OffsetPageTable`, a loop of its calls "
               "for one page;",
-              f"  `multiarch`: page_table_multiarch {version('page_table_multiarch')}, "
+              f"  `multiarch`: page_table_multiarch {multiarch}, "
               "`X64PageTable`, its calls for ranges",
               "- `limit`: stores of the same entries to tables that are there already, without a "
               "look at what they were",
@@ -143,10 +131,7 @@ def document(arguments, results):
               "that no accessed or dirty bit",
               "is lost, and gives emptied tables back. The crates do none of this.", "",
               "## Targets", ""]
-    lines += arena.table(["figure", "value", "target", ""],
-                         [[name, f"{value:.3f}", target,
-                           "met" if arena.is_met(value, target) else "**short**"]
-                          for name, value, target in figures(results)])
+    lines += reports.target_table(figures(results))
     lines += ["All less what `empty` takes: the call through a pointer, which matters to scattered "
               "and translate. `vs_` are ratios,",
               "medians over the rounds; for those two the limit is hardly more than that call, so "
@@ -173,62 +158,20 @@ def document(arguments, results):
     return "\n".join(lines).rstrip() + "\n"
 
 
-def picture(results, path):
-    import matplotlib
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-    matplotlib.rcParams["svg.hashsalt"] = "bench-paging"
+def pictures(results, folder):
+    pyplot = reports.pyplot_for("bench-paging")
     figure, axes = pyplot.subplots(figsize=(11, 4))
-    width = 0.9 / len(PEERS)
-    for i, peer in enumerate(PEERS):
-        places = [o + (i - (len(PEERS) - 1) / 2) * width for o in range(len(OPERATIONS))]
-        axes.bar(places, [results.median(o, peer) for o in OPERATIONS], width, label=peer,
-                 color=COLORS[peer])
-    for place, operation in enumerate(OPERATIONS):
-        if operation in TARGETS:
-            axes.plot([place - 0.45, place + 0.45], [TARGETS[operation][0]] * 2, linestyle=":",
-                      color="#cc0000", label="target" if place == 0 else None)
+    reports.grouped_bars(axes, OPERATIONS, PEERS, results.median, COLORS)
+    reports.target_lines(axes, OPERATIONS, {name: row[0] for name, row in TARGETS.items()})
     axes.set_yscale("log")
     axes.set_ylim(bottom=0.1)
     axes.set_ylabel("ns for a page")
     axes.set_xticks(range(len(OPERATIONS)),
                     [HEADS.get(o, o).replace(" in ", "\nin ") for o in OPERATIONS], fontsize=8)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.set_axisbelow(True)
-    axes.grid(axis="y", color="#dddddd")
+    reports.plain(axes)
     axes.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
-    arena.save(figure, path)
-
-
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--bench", required=True, help="the program")
-    parser.add_argument("--raw", required=True, type=pathlib.Path, help="where raw numbers go")
-    parser.add_argument("--docs", type=pathlib.Path, help="where tables and pictures go")
-    parser.add_argument("--cargo", default="cargo", help="that built the peers")
-    parser.add_argument("--short", action="store_true")
-    parser.add_argument("--no-run", action="store_true", help="take the raw numbers that are there")
-    arguments = parser.parse_args()
-    if arguments.docs and importlib.util.find_spec("matplotlib") is None:
-        if sys.executable == arena.SYSTEM_PYTHON:
-            raise SystemExit("report.py: no matplotlib; tools/deps.sh bench installs it")
-        os.execv(arena.SYSTEM_PYTHON, [arena.SYSTEM_PYTHON, *sys.argv])
-
-    if not arguments.no_run:
-        arguments.raw.parent.mkdir(parents=True, exist_ok=True)
-        command = [arguments.bench, "--out", str(arguments.raw), "--rounds",
-                   "9" if arguments.short else "25"]
-        print("  " + " ".join(command), file=sys.stderr, flush=True)
-        subprocess.run(command, check=True)
-    results = Results(arguments.raw)
-    if arguments.docs:
-        (arguments.docs / "bench-paging.md").write_text(document(arguments, results),
-                                                        encoding="utf-8")
-        picture(results, arguments.docs / "bench-paging")
-    for name, value, target in figures(results):
-        print(f"figure {name} {value:.3f} {target} "
-              f"{'met' if arena.is_met(value, target) else 'short'}")
+    reports.save(figure, folder / "bench-paging")
 
 
 if __name__ == "__main__":
-    main()
+    reports.report("bench-paging", sys.modules[__name__])

@@ -14,18 +14,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "../arena/help.h"
 #include "map.h"
 
-#define BENCH_MAPS_MAX   8u
-#define BENCH_SIZES_MAX  8u
-#define BENCH_SLICE      ((size_t)100000) /* operations at least */
-#define BENCH_SIZE_MAX   ((size_t)10000000)
-#define BENCH_MEMORY     ((size_t)512 << 20)
-#define BENCH_LARGE_PAGE ((size_t)2 << 20)
+#define BENCH_MAPS_MAX  8u
+#define BENCH_SIZES_MAX 8u
+#define BENCH_SLICE     ((size_t)100000) /* operations at least */
+#define BENCH_SIZE_MAX  ((size_t)10000000)
+#define BENCH_MEMORY    ((size_t)512 << 20)
 
 enum { BENCH_INSERT, BENCH_LOOKUP, BENCH_GROW, BENCH_MERGE, BENCH_OPERATIONS };
 static const char *const operation_names[BENCH_OPERATIONS] = { "insert", "lookup", "grow",
@@ -51,12 +50,6 @@ struct bench {
     struct bench_interval *intervals;
     uint64_t random;
 };
-
-static void bench_fail(const char *what, const char *name)
-{
-    (void)fprintf(stderr, "bench-usage: %s: %s\n", what, name);
-    exit(1);
-}
 
 static uint64_t bench_random(struct bench *bench)
 {
@@ -188,33 +181,10 @@ static void bench_all(struct bench *bench)
 
 /* ---- set-up ---------------------------------------------------------------------- */
 
-/* Memory on large pages where the system has them, as a kernel's direct map is. */
-static void *bench_memory(size_t size_bytes)
-{
-    unsigned char *memory = mmap(NULL, size_bytes + BENCH_LARGE_PAGE, PROT_READ | PROT_WRITE,
-                                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (memory == MAP_FAILED)
-        bench_fail("no memory", "mmap");
-    memory += -(uintptr_t)memory & (BENCH_LARGE_PAGE - 1);
-    (void)madvise(memory, size_bytes, MADV_HUGEPAGE);
-    return memory;
-}
-
-static bool bench_is_listed(const char *name, const char *list)
-{
-    const size_t length = strlen(name);
-    for (; list != NULL && *list != '\0'; list += *list == ',') {
-        if (strncmp(list, name, length) == 0 && (list[length] == ',' || list[length] == '\0'))
-            return true;
-        list += strcspn(list, ",");
-    }
-    return false;
-}
-
 static void bench_choose(struct bench *bench, const struct bench_map *maps, const char *list)
 {
     for (; maps->name != NULL; maps++) {
-        if (list == NULL || bench_is_listed(maps->name, list))
+        if (bench_is_listed(maps->name, list))
             bench->maps[bench->map_count++] = maps;
     }
 }
@@ -273,8 +243,8 @@ int main(int count, char **arguments)
     bench_choose(&bench, BENCH_USAGE_PEERS, maps);
     if (bench.map_count == 0)
         bench_fail("no such map", maps != NULL ? maps : "");
-    bench.intervals = bench_memory(BENCH_SIZE_MAX * sizeof *bench.intervals);
-    bench_usage_memory(bench_memory(BENCH_MEMORY), BENCH_MEMORY);
+    bench.intervals = bench_large_pages(BENCH_SIZE_MAX * sizeof *bench.intervals);
+    bench_usage_memory(bench_large_pages(BENCH_MEMORY), BENCH_MEMORY);
     bench_all(&bench);
     return bench.out != stdout && fclose(bench.out) != 0;
 }

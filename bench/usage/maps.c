@@ -17,19 +17,6 @@
 
 /* ---- the port ------------------------------------------------------------------ */
 
-void loam_port_panic(const struct loam_panic *panic)
-{
-    (void)fprintf(stderr, "panic: %s (%#llx, %llu) at %s:%d\n", panic->rule,
-                  (unsigned long long)panic->subject, (unsigned long long)panic->detail,
-                  panic->file, panic->line);
-    abort();
-}
-
-unsigned loam_port_cpu(void)
-{
-    return 0;
-}
-
 uint64_t loam_x86_irq_save(void)
 {
     uint64_t flags;

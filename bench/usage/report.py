@@ -6,17 +6,14 @@ written there: bench-usage.md, bench-usage.png and .svg. --short is for figures 
 and takes a fifth of the time. Ends with a line `figure NAME VALUE TARGET met|short`
 for every target.
 """
-import argparse
 import collections
-import csv
 import datetime
-import importlib.util
-import os
 import pathlib
-import re
 import statistics
-import subprocess
 import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+import reports  # noqa: E402
 
 SIZES = [1000, 10000, 100000, 1000000]
 # DESIGN's table, in ns, of another machine and another program: Loam's target and
@@ -27,8 +24,12 @@ TARGETS = {"insert": ([43, 68, 96, 168], [52, 130, 181, 313]),
 OPERATIONS = ["insert", "merge", "lookup", "grow"]
 MAPS = ["usage", "nodit", "rangemap"]
 COLORS = {"usage": "#0b5394", "nodit": "#b45f06", "rangemap": "#f6b26b"}
-SYSTEM_PYTHON = "/usr/bin/python3"  # has what the system's packages bring
-PEERS_DIRECTORY = pathlib.Path(__file__).resolve().parent.parent / "peers-usage"
+
+
+def run_bench(arguments):
+    rounds = "5" if arguments.short else "25"
+    reports.run(arguments.raw.parent,
+                [arguments.bench, "--out", str(arguments.raw), "--rounds", rounds])
 
 
 def power(size):
@@ -42,11 +43,10 @@ class Results:
     def __init__(self, raw):
         self.ns = collections.defaultdict(dict)  # {round: ns}
         self.bytes = collections.defaultdict(list)  # by map and number
-        with open(raw, encoding="utf-8", newline="") as file:
-            for row in csv.DictReader(file):
-                size = int(row["intervals"])
-                self.ns[row["operation"], row["map"], size][row["round"]] = float(row["ns"])
-                self.bytes[row["map"], size].append(float(row["bytes"]))
+        for row in reports.rows_of(raw):
+            size = int(row["intervals"])
+            self.ns[row["operation"], row["map"], size][row["round"]] = float(row["ns"])
+            self.bytes[row["map"], size].append(float(row["bytes"]))
 
     def median(self, operation, name, size):
         return statistics.median(self.ns[operation, name, size].values())
@@ -62,50 +62,20 @@ class Results:
 
 
 def figures(results):
-    """(name, value, target, met) of every target."""
     found = []
     for operation, (targets, nodits) in TARGETS.items():
         for size, target, nodit in zip(SIZES, targets, nodits):
             value = results.median(operation, "usage", size)
-            found.append((f"usage.{operation}.{power(size)}", f"{value:.1f}", f"<={target}",
-                          value <= target))
+            found.append(reports.figure_of(f"usage.{operation}.{power(size)}", value,
+                                           f"<={target}", digits=1))
         for size, target, nodit in zip(SIZES, targets, nodits):
             value = results.ratio(operation, "usage", size, "nodit")
-            limit = round(target / nodit, 3)
-            found.append((f"usage.{operation}.{power(size)}.vs_nodit", f"{value:.3f}",
-                          f"<={limit}", value <= limit))
+            found.append(reports.figure_of(f"usage.{operation}.{power(size)}.vs_nodit", value,
+                                           f"<={round(target / nodit, 3)}"))
     return found
 
 
 # ---- tables --------------------------------------------------------------------
-
-def first_line(command):
-    try:
-        run = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                             text=True, check=False)
-    except FileNotFoundError:
-        return "none"
-    return run.stdout.splitlines()[0] if run.stdout else "none"
-
-
-def machine(cargo):
-    with open("/proc/cpuinfo", encoding="utf-8") as info:
-        models = re.findall(r"^model name\s*:\s*(.*)$", info.read(), re.MULTILINE)
-    rustc = pathlib.Path(cargo).with_name("rustc") if "/" in cargo else "rustc"
-    with open(PEERS_DIRECTORY / "Cargo.lock", encoding="utf-8") as lock:
-        locked = dict(re.findall(r'^name = "(.*)"\nversion = "(.*)"$', lock.read(), re.MULTILINE))
-    return [f"CPU: {models[0] if models else 'unknown'}, {os.cpu_count()} cores online",
-            f"System: {' '.join(os.uname()[i] for i in (0, 2, 4))}",
-            f"Loam: {first_line([os.environ.get('CC', 'gcc'), '--version'])}, `-O2` and a "
-            "kernel's flags, checks as they are by default",
-            f"Peers: {first_line([str(rustc), '--version'])}, `opt-level = 3`, `lto`: "
-            f"nodit {locked['nodit']}, rangemap {locked['rangemap']}"]
-
-
-def table(head, rows):
-    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
-    return lines + ["| " + " | ".join(row) + " |" for row in rows] + [""]
-
 
 def operation_table(results, operation):
     rows = []
@@ -120,7 +90,7 @@ def operation_table(results, operation):
     if operation in TARGETS:
         targets, nodits = TARGETS[operation]
         rows.append(["target", *(f"{t} ({t / n:.3f})" for t, n in zip(targets, nodits))])
-    return table([f"{operation}, ns", *map(power, SIZES)], rows)
+    return reports.table([f"{operation}, ns", *map(power, SIZES)], rows)
 
 
 def document(arguments, results):
@@ -130,7 +100,8 @@ def document(arguments, results):
              f"which all take turns, {rounds} rounds; medians.",
              "Numbers of different runs are not to be compared, ratios are. In parentheses: "
              "relative to nodit, median of", "the ratios of each round.", ""]
-    lines += [f"- {fact}" for fact in machine(arguments.cargo)]
+    peers = ", ".join(f"{crate} {reports.version('peers-usage', crate)}" for crate in MAPS[1:])
+    lines += reports.machine(arguments.cargo, "", f": {peers}")
     lines += ["- `empty` does nothing: what the benchmark itself costs", "",
               "All are called through the same function pointers, one process, one thread, on "
               "large pages where the system has",
@@ -159,22 +130,17 @@ def document(arguments, results):
               "![nanoseconds of each operation](bench-usage.png)", ""]
     for operation in OPERATIONS:
         lines += operation_table(results, operation)
-    lines += table(["bytes an interval", *map(power, SIZES)],
-                   [[f"`{name}`", *(f"{results.memory(name, size):.1f}" for size in SIZES)]
-                    for name in MAPS])
+    lines += reports.table(["bytes an interval", *map(power, SIZES)],
+                           [[f"`{name}`", *(f"{results.memory(name, size):.1f}" for size in SIZES)]
+                            for name in MAPS])
     lines += ["Page frames that Loam's nodes lie in; for the peers what `malloc()` has given out. "
               "After the inserts in random order.", "", "## Targets", ""]
-    lines += table(["figure", "value", "target", ""],
-                   [[name, value, target, "met" if met else "**short**"]
-                    for name, value, target, met in figures(results)])
+    lines += reports.target_table(figures(results))
     return "\n".join(lines).rstrip() + "\n"
 
 
-def picture(results, path):
-    import matplotlib
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-    matplotlib.rcParams["svg.hashsalt"] = "bench-usage"
+def pictures(results, folder):
+    pyplot = reports.pyplot_for("bench-usage")
     figure, all_axes = pyplot.subplots(1, len(OPERATIONS), figsize=(14, 3.8), sharey=True)
     for axes, operation in zip(all_axes, OPERATIONS):
         for name in MAPS:
@@ -186,42 +152,11 @@ def picture(results, path):
         axes.set_yscale("log")
         axes.set_title(operation, fontsize=10)
         axes.set_xlabel("intervals")
-        axes.grid(axis="y", which="both", color="#dddddd")
-        axes.spines[["top", "right"]].set_visible(False)
+        reports.plain(axes, which="both")
     all_axes[0].set_ylabel("ns")
     all_axes[0].legend(fontsize=8, frameon=False)
-    for kind, options in (("png", {"dpi": 110}), ("svg", {"metadata": {"Date": None}})):
-        figure.savefig(path.with_suffix("." + kind), bbox_inches="tight", **options)
-
-
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--bench", required=True, help="the program")
-    parser.add_argument("--raw", required=True, type=pathlib.Path, help="where raw numbers go")
-    parser.add_argument("--docs", type=pathlib.Path, help="where tables and pictures go")
-    parser.add_argument("--cargo", default="cargo", help="that built the peers")
-    parser.add_argument("--short", action="store_true")
-    parser.add_argument("--no-run", action="store_true", help="take the raw numbers that are there")
-    arguments = parser.parse_args()
-    if arguments.docs and importlib.util.find_spec("matplotlib") is None:
-        if sys.executable == SYSTEM_PYTHON:
-            raise SystemExit("report.py: no matplotlib; tools/deps.sh bench installs it")
-        os.execv(SYSTEM_PYTHON, [SYSTEM_PYTHON, *sys.argv])
-
-    if not arguments.no_run:
-        arguments.raw.parent.mkdir(parents=True, exist_ok=True)
-        command = [arguments.bench, "--out", str(arguments.raw), "--rounds",
-                   "5" if arguments.short else "25"]
-        print("  " + " ".join(command), file=sys.stderr, flush=True)
-        subprocess.run(command, check=True)
-    results = Results(arguments.raw)
-    if arguments.docs:
-        (arguments.docs / "bench-usage.md").write_text(document(arguments, results),
-                                                       encoding="utf-8")
-        picture(results, arguments.docs / "bench-usage")
-    for name, value, target, met in figures(results):
-        print(f"figure {name} {value} {target} {'met' if met else 'short'}")
+    reports.save(figure, folder / "bench-usage")
 
 
 if __name__ == "__main__":
-    main()
+    reports.report("bench-usage", sys.modules[__name__])
