@@ -36,6 +36,7 @@
 #include "src/record_setup.c"
 #include "src/stock.c"
 #include "src/text.c"
+#include "src/tlb.c"
 #include "src/types.c"
 #include "src/usage.c"
 #include "src/vrange.c"

@@ -185,34 +185,38 @@ void apic_end_of_interrupt(void)
         write_register(APIC_END, 0);
 }
 
-static void command(uint32_t to, uint32_t what)
+static bool command(uint32_t to, uint32_t what)
 {
+    bool is_free = false;
     if (mode == APIC_NONE)
-        return;
+        return false;
     if (mode == APIC_X2) {
         loam_x86_wrmsr(X2_MSR + APIC_COMMAND / 16, (uint64_t)to << 32 | what);
-        return;
+        return true;
     }
     /* Two registers are one command: no handler may come between them. */
     const uint64_t irq = loam_x86_irq_save();
-    for (unsigned i = 0; i < SEND_SPINS_MAX; i++) {
-        if ((read_register(APIC_COMMAND) & COMMAND_PENDING) == 0)
-            break;
-        loam_x86_pause();
+    for (unsigned i = 0; i < SEND_SPINS_MAX && !is_free; i++) {
+        is_free = (read_register(APIC_COMMAND) & COMMAND_PENDING) == 0;
+        if (!is_free)
+            loam_x86_pause();
     }
-    write_register(APIC_COMMAND_HIGH, to << 24);
-    write_register(APIC_COMMAND, what);
+    if (is_free) {
+        write_register(APIC_COMMAND_HIGH, to << 24);
+        write_register(APIC_COMMAND, what);
+    }
     loam_x86_irq_restore(irq);
+    return is_free;
 }
 
-void apic_send(uint32_t to, unsigned vector)
+bool apic_send(uint32_t to, unsigned vector)
 {
-    command(to, COMMAND_ASSERT | vector);
+    return command(to, COMMAND_ASSERT | vector);
 }
 
-void apic_send_nmi(uint32_t to)
+bool apic_send_nmi(uint32_t to)
 {
-    command(to, COMMAND_ASSERT | COMMAND_NMI);
+    return command(to, COMMAND_ASSERT | COMMAND_NMI);
 }
 
 bool apic_timer_start(void)

@@ -20,10 +20,13 @@ void apic_enable(void);
 /* Id of the running CPU, as in the bootloader's list. */
 uint32_t apic_id(void);
 
-/* These do nothing without an APIC. */
+/* Does nothing without an APIC. */
 void apic_end_of_interrupt(void);
-void apic_send(uint32_t to, unsigned vector);
-void apic_send_nmi(uint32_t to);
+
+/* @return false: the APIC is busy with an earlier command for too long, or there is
+ * none: nothing was sent */
+bool apic_send(uint32_t to, unsigned vector);
+bool apic_send_nmi(uint32_t to);
 
 /**
  * VECTOR_TIMER on the running CPU, a hundred times a second: apic_init() has measured

@@ -33,7 +33,7 @@ enum cpu_state {
     CPU_ABSENT,
     CPU_PARKED,  /* in the bootloader's loop, on its memory */
     CPU_REFUSED, /* loam_enter() refused it: halted, still on the bootloader's memory */
-    CPU_ONLINE,  /* on our tables, stacks and descriptor tables; takes part in TLB flushes */
+    CPU_ONLINE,  /* on our tables, stacks and descriptor tables; takes interrupts */
     CPU_READY,   /* and has said hello: takes work */
 };
 

@@ -57,7 +57,8 @@ void latecomer_look(void)
     guest = cpu_self();
     (void)read_page();
     atomic_store(&step, LOOKED);
-    wait_for_step(CHANGED);
+    while (atomic_load(&cpu_self()->tlb_asked) == 0)
+        loam_x86_pause();
 }
 
 void latecomer_change(void)
@@ -73,8 +74,9 @@ void latecomer_change(void)
 
 void latecomer_look_again(void)
 {
-    if (atomic_load(&step) != CHANGED || guest != cpu_self())
+    if (guest != cpu_self())
         return;
+    wait_for_step(CHANGED);
     seen = read_page();
     atomic_store(&step, LOOKED_AGAIN);
 }
@@ -91,7 +93,7 @@ bool latecomer_dismiss(void)
         return false;
     }
     if (seen == 2)
-        log_info("latecomer: CPU %u sees the change made before it was online", guest->index);
+        log_info("latecomer: CPU %u sees the change that it was asked about", guest->index);
     else
         log_error("latecomer: CPU %u sees frame %lu", guest->index, seen);
     return good && seen == 2;

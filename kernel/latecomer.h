@@ -1,11 +1,12 @@
 /*
- * latecomer.h - a CPU that remembers a translation from before it came online.
+ * latecomer.h - a CPU that is asked to flush before it can be interrupted.
  *
- *     boot CPU                        latecomer, not online yet
+ *     boot CPU                        latecomer: its APIC is off
  *     map scratch to frame 1
  *     start it                        read scratch: its TLB holds frame 1
- *     map scratch to frame 2          (nobody asks it to flush)
- *     let it go on                    online, flush, read scratch: frame 2?
+ *     unmap scratch: ask it, wait     is asked; the IPI is lost
+ *                                     APIC on, serve
+ *     map scratch to frame 2          read scratch: frame 2?
  *
  * Only with the option `latecomer`; without it all of this does nothing.
  */
@@ -17,13 +18,13 @@
 /** On the boot CPU, before others start: map the page. @return false: cannot */
 bool latecomer_invite(void);
 
-/** On every other CPU, before it is online: the first one looks, and waits for the change. */
+/** On every other CPU, before its APIC is on: the first one looks, and waits to be asked. */
 void latecomer_look(void);
 
 /** On the boot CPU, once others start: make the change. */
 void latecomer_change(void);
 
-/** On every other CPU, when it is online: the one that looked looks again. */
+/** On every other CPU, when it has served: the one that looked looks again, after the change. */
 void latecomer_look_again(void);
 
 /** On the boot CPU: clean up. @return the second look saw the change, or there was none */

@@ -64,13 +64,15 @@ static void be_deaf(void *is_deaf)
 void provoke_deafness(void)
 {
     static _Atomic(bool) is_deaf;
-    const struct loam_tlb_flush everything = { .root = memory.space.root };
+    struct loam_tlb_batch batch;
     if (cpu_count() < 2)
         return;
     smp_hand_over(1, be_deaf, &is_deaf);
     while (!atomic_load(&is_deaf))
         loam_x86_pause();
-    loam_port_tlb_flush(&everything);
+    loam_tlb_batch_begin(&batch, &memory.space.tlb);
+    loam_tlb_batch_full(&batch);
+    loam_tlb_batch_flush(&batch);
     log_error("a flush did not wait for a CPU that is deaf");
 }
 

@@ -15,6 +15,7 @@
 #include "log.h"
 #include "memory.h"
 #include "stack.h"
+#include "tlb.h"
 #include "trap.h"
 
 /* Seconds on any machine: only waited for where a CPU is lost. */
@@ -68,11 +69,10 @@ static _Noreturn void serve_work(struct cpu *self)
 
 static void main_of_cpu(struct cpu *self)
 {
-    const struct loam_tlb_flush everything = { .root = memory.space.root };
-    apic_enable();
     latecomer_look();
+    apic_enable();
+    tlb_serve(); /* we are asked since loam_enter(); an IPI sent before is lost */
     atomic_store(&self->state, CPU_ONLINE);
-    loam_tlb_flush_local(&everything); /* what changed before we could be asked; see tlb.c */
     latecomer_look_again();
     log_info("Hello from CPU %u", self->index);
     atomic_store(&self->state, CPU_READY);
@@ -82,8 +82,9 @@ static void main_of_cpu(struct cpu *self)
 /* On the bootloader's stack, which our tables show as its own did. */
 static void enter_kernel(struct loam_limine_mp_info *info)
 {
-    const enum loam_status st = loam_enter(&memory);
     struct cpu *self = &cpu_table[info->extra_argument];
+    loam_x86_wrmsr(MSR_GS_BASE, (uint64_t)(uintptr_t)self); /* for loam_port_cpu() */
+    const enum loam_status st = loam_enter(&memory);
     if (st != LOAM_OK) {
         self->refusal = st;
         atomic_store(&self->state, CPU_REFUSED);

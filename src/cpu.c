@@ -7,13 +7,18 @@
 
 #include "internal/check.h"
 
-#define CPUID_1_EDX_PGE    (1u << 13)
-#define CPUID_1_EDX_PAT    (1u << 16)
-#define CPUID_7_ECX_LA57   (1u << 16)
-#define CPUID_EXT1_EDX_NX  (1u << 20)
-#define CPUID_EXT1_EDX_GIB (1u << 26)
-#define CPUID_EXT          0x80000000u
-#define PHYS_BITS_WITHOUT  36u /* when CPUID does not say; SDM vol. 3, section 4.1.4 */
+#define CPUID_1_ECX_PCID       (1u << 17)
+#define CPUID_1_EDX_PGE        (1u << 13)
+#define CPUID_1_EDX_PAT        (1u << 16)
+#define CPUID_7_EBX_SMEP       (1u << 7)
+#define CPUID_7_EBX_INVPCID    (1u << 10)
+#define CPUID_7_EBX_SMAP       (1u << 20)
+#define CPUID_7_ECX_LA57       (1u << 16)
+#define CPUID_EXT1_EDX_NX      (1u << 20)
+#define CPUID_EXT1_EDX_GIB     (1u << 26)
+#define CPUID_EXT8_EBX_INVLPGB (1u << 3)
+#define CPUID_EXT              0x80000000u
+#define PHYS_BITS_WITHOUT      36u /* when CPUID does not say; SDM vol. 3, section 4.1.4 */
 
 /* A leaf above the highest one returns some other leaf's data: ask for zeroes. */
 static struct loam_cpuid cpuid_leaf(uint32_t leaf)
@@ -34,30 +39,66 @@ static unsigned phys_bits_of(uint32_t eax)
     return bits < LOAM_PHYS_BITS_MAX ? bits : LOAM_PHYS_BITS_MAX;
 }
 
+/*
+ * With PCIDs, INVLPG of these leaves global translations of the page behind: Intel's
+ * specification updates for Alder Lake, Raptor Lake and Alder Lake N. Microcode may
+ * have mended it; which one does not say.
+ */
+static bool invlpg_forgets_global(void)
+{
+    static const uint8_t models[] = { 0x97, 0x9a, 0xb7, 0xba, 0xbe, 0xbf };
+    const struct loam_cpuid vendor = loam_x86_cpuid(0, 0);
+    const uint32_t signature = cpuid_leaf(1).eax;
+    const uint32_t model = (signature >> 4 & 0xf) | (signature >> 12 & 0xf0);
+    /* "GenuineIntel", family 6 */
+    bool is_affected = vendor.ebx == 0x756e6547 && vendor.edx == 0x49656e69 &&
+                       vendor.ecx == 0x6c65746e && (signature >> 8 & 0xf) == 6;
+    bool is_listed = false;
+
+    for (unsigned i = 0; i < sizeof(models); i++)
+        is_listed = is_listed || models[i] == model;
+    is_affected = is_affected && is_listed;
+    return is_affected;
+}
+
 struct loam_cpu_features loam_cpu_identify(void)
 {
     const struct loam_cpuid basic = cpuid_leaf(1);
     const struct loam_cpuid structured = cpuid_leaf(7);
     const struct loam_cpuid extended = cpuid_leaf(CPUID_EXT + 1);
     const struct loam_cpuid widths = cpuid_leaf(CPUID_EXT + 8);
+    const bool has_invlpgb = (widths.ebx & CPUID_EXT8_EBX_INVLPGB) != 0;
     const struct loam_cpu_features features = {
         .nx = (extended.edx & CPUID_EXT1_EDX_NX) != 0,
         .gib_pages = (extended.edx & CPUID_EXT1_EDX_GIB) != 0,
         .global_pages = (basic.edx & CPUID_1_EDX_PGE) != 0,
         .pat = (basic.edx & CPUID_1_EDX_PAT) != 0,
         .la57 = (structured.ecx & CPUID_7_ECX_LA57) != 0,
+        .smep = (structured.ebx & CPUID_7_EBX_SMEP) != 0,
+        .smap = (structured.ebx & CPUID_7_EBX_SMAP) != 0,
+        .pcid = (basic.ecx & CPUID_1_ECX_PCID) != 0 && !invlpg_forgets_global(),
+        .invpcid = (structured.ebx & CPUID_7_EBX_INVPCID) != 0,
+        .invlpgb = has_invlpgb,
+        .invlpgb_pages = has_invlpgb ? (widths.edx & 0xffffu) + 1 : 0,
         .phys_bits = phys_bits_of(widths.eax),
         .levels = (loam_x86_read_cr4() & LOAM_CR4_LA57) != 0 ? 5 : 4,
     };
     return features;
 }
 
-/* Can a CPU that has @p own run on tables made for @p wanted? */
-static bool cpu_can_run(const struct loam_cpu_features *own, const struct loam_cpu_features *wanted)
+bool loam_cpu_can_enter(const struct loam_cpu_features *features)
 {
-    return (own->nx || !wanted->nx) && (own->gib_pages || !wanted->gib_pages) &&
-           (own->global_pages || !wanted->global_pages) && (own->pat || !wanted->pat) &&
-           own->phys_bits >= wanted->phys_bits && own->levels == wanted->levels;
+    const struct loam_cpu_features own = loam_cpu_identify();
+    const bool has_formats = (own.nx || !features->nx) && (own.gib_pages || !features->gib_pages) &&
+                             (own.global_pages || !features->global_pages) &&
+                             (own.pat || !features->pat) && own.phys_bits >= features->phys_bits &&
+                             own.levels == features->levels;
+    const bool has_guards = (own.smep || !features->smep) && (own.smap || !features->smap);
+    const bool has_flushes = (own.pcid || !features->pcid) && (own.invpcid || !features->invpcid) &&
+                             (own.invlpgb || !features->invlpgb) &&
+                             own.invlpgb_pages >= features->invlpgb_pages;
+
+    return has_formats && has_guards && has_flushes;
 }
 
 /*
@@ -87,19 +128,28 @@ static void set_nxe(void)
     loam_x86_wrmsr(LOAM_MSR_EFER, efer);
 }
 
+/* CR4 for the new tables, which are loaded as PCID 0 by then. */
+static uint64_t cr4_for(const struct loam_cpu_features *features, uint64_t cr4)
+{
+    cr4 &= ~(LOAM_CR4_PGE | LOAM_CR4_PCIDE);
+    cr4 |= features->global_pages ? LOAM_CR4_PGE : 0;
+    cr4 |= features->pcid ? LOAM_CR4_PCIDE : 0;
+    cr4 |= features->smep ? LOAM_CR4_SMEP : 0;
+    cr4 |= features->smap ? LOAM_CR4_SMAP : 0;
+    return cr4;
+}
+
 enum loam_status loam_cpu_enter(const struct loam_cpu_features *features, loam_phys root)
 {
-    const struct loam_cpu_features own = loam_cpu_identify();
-
-    if (!cpu_can_run(&own, features))
+    if (!loam_cpu_can_enter(features))
         return LOAM_UNSUPPORTED;
-    LOAM_REQUIRE(loam_is_page_aligned(root.addr) && root.addr >> own.phys_bits == 0,
-                 "cpu: root is not the address of a table", root.addr, own.phys_bits);
+    LOAM_REQUIRE(loam_is_page_aligned(root.addr) && root.addr >> features->phys_bits == 0,
+                 "cpu: root is not the address of a table", root.addr, features->phys_bits);
 
     const uint64_t flags = loam_x86_irq_save();
     const uint64_t cr0 = loam_x86_read_cr0() | LOAM_CR0_WP;
     const uint64_t cr4 = loam_x86_read_cr4() & ~LOAM_CR4_PGE;
-    const uint64_t cr4_global = cr4 | LOAM_CR4_PGE;
+    const uint64_t cr4_new = cr4_for(features, cr4);
     loam_x86_write_cr4(cr4); /* PGE off */
     if (features->nx)
         set_nxe();
@@ -108,34 +158,10 @@ enum loam_status loam_cpu_enter(const struct loam_cpu_features *features, loam_p
         set_pat(LOAM_PAT_LAYOUT);
     /* Bits 0-11 and 63 are zero: with CR4.PCIDE that is PCID 0, to be flushed. */
     loam_x86_write_cr3(root.addr);
-    if (features->global_pages)
-        loam_x86_write_cr4(cr4_global); /* PGE on */
+    if (cr4_new != cr4)
+        loam_x86_write_cr4(cr4_new); /* PGE and the rest on */
+    if (features->smap)
+        loam_x86_clac();
     loam_x86_irq_restore(flags);
     return LOAM_OK;
-}
-
-/* Everything that this CPU has cached, of all address spaces and global, too. */
-static void flush_everything(void)
-{
-    /* An interrupt between the two writes could go on as another CPU. */
-    const uint64_t flags = loam_x86_irq_save();
-    const uint64_t cr4 = loam_x86_read_cr4();
-
-    if ((cr4 & LOAM_CR4_PGE) != 0) {
-        loam_x86_write_cr4(cr4 & ~LOAM_CR4_PGE);
-        loam_x86_write_cr4(cr4);
-    } else {
-        loam_x86_write_cr3(loam_x86_read_cr3());
-    }
-    loam_x86_irq_restore(flags);
-}
-
-void loam_tlb_flush_local(const struct loam_tlb_flush *flush)
-{
-    if (flush->page_count == 0 || flush->page_count > LOAM_TLB_PAGES_MAX) {
-        flush_everything();
-        return;
-    }
-    for (uint64_t i = 0; i < flush->page_count; i++)
-        loam_x86_invlpg(loam_virt_at(flush->start.addr + i * flush->page_size));
 }

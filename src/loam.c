@@ -262,6 +262,8 @@ static enum loam_status start_space(struct loam *mm, const struct loam_boot *boo
     const enum loam_status st = loam_space_init(&mm->space, &mm->tables, &mm->features);
     if (st != LOAM_OK)
         return loam_refuse(refusal, st, "loam: no frame for the top-level page table", 0, 1);
+    loam_tlb_init(&mm->tlb, &mm->features, boot->cpu_count);
+    loam_tlb_connect(&mm->tlb, &mm->space.tlb, mm->space.root, true);
     LOAM_TRY(
         loam_directmap_build(&mm->space, &mm->memmap, boot->hhdm_types, &boot->image, refusal));
     LOAM_TRY(check_landing(mm, boot, refusal));
@@ -419,6 +421,9 @@ enum loam_status loam_enter(struct loam *mm)
 {
     if (!loam_once_is_ready(&mm->once))
         return LOAM_STATE;
+    if (!loam_cpu_can_enter(&mm->space.features))
+        return LOAM_UNSUPPORTED;
+    loam_tlb_online(&mm->tlb); /* first: then no change is missed that it may have seen */
     return loam_cpu_enter(&mm->space.features, mm->space.root);
 }
 

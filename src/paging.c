@@ -99,8 +99,7 @@ static enum loam_status paging_apply(struct paging_edit *edit) LOAM_UNCHECKED
 static void paging_open(struct loam_space_batch *batch, struct loam_space *space)
 {
     batch->space = space;
-    batch->range_count = 0;
-    batch->full = false;
+    loam_tlb_batch_begin(&batch->tlb, &space->tlb);
     batch->merges = false;
     batch->unlinked = 0;
 }
@@ -120,39 +119,17 @@ static void paging_require_open(const struct loam_space_batch *batch)
 void loam_space_batch_check(const struct loam_space_batch *batch)
 {
     LOAM_REQUIRE(batch->space == NULL, "paging: batch was never finished", loam_virt_of(batch).addr,
-                 batch->range_count);
+                 batch->unlinked);
 }
 
 /* Translations of the range are stale. */
-static void paging_note(struct loam_space_batch *batch, uint64_t start, uint64_t size,
+static void paging_note(struct loam_space_batch *batch, struct loam_virt_range virt,
                         uint64_t page_size)
 {
-    if (batch->range_count == LOAM_BATCH_RANGES) {
-        batch->full = true;
-        return;
-    }
-    batch->range[batch->range_count].start = start;
-    batch->range[batch->range_count].page_count = size / page_size;
-    batch->range[batch->range_count].page_size = page_size;
-    batch->range_count++;
-}
-
-/* Not with a lock held: hooks may wait for other CPUs. */
-static void paging_flush(struct loam_space_batch *batch)
-{
-    for (unsigned i = 0; i < batch->range_count && !batch->full; i++) {
-        const struct loam_tlb_flush flush = { batch->space->root,
-                                              loam_virt_at(batch->range[i].start),
-                                              batch->range[i].page_count,
-                                              batch->range[i].page_size };
-        loam_port_tlb_flush(&flush);
-    }
-    if (batch->full) {
-        const struct loam_tlb_flush flush = { batch->space->root, loam_virt_at(0), 0, 0 };
-        loam_port_tlb_flush(&flush);
-    }
-    batch->range_count = 0;
-    batch->full = false;
+    if (atomic_load_explicit(&batch->space->has_local, memory_order_relaxed) != 0)
+        loam_tlb_batch_add(&batch->tlb, virt, page_size);
+    else
+        loam_tlb_batch_add_global(&batch->tlb, virt, page_size);
 }
 
 /* Flush, then give back what was unlinked. */
@@ -160,7 +137,9 @@ static void paging_drain(struct loam_space_batch *batch)
 {
     struct loam_space *const space = batch->space;
 
-    paging_flush(batch);
+    if (batch->unlinked != 0)
+        loam_tlb_batch_tables(&batch->tlb);
+    loam_tlb_batch_flush(&batch->tlb);
     if (batch->unlinked == 0)
         return;
     atomic_fetch_sub(&space->flushing_count, 1);
@@ -177,8 +156,9 @@ static void paging_merge_all(struct loam_space_batch *batch)
     struct paging_merge merge = { .at = batch->low, .last = batch->high };
 
     while (paging_merge_some(space, &merge)) {
-        paging_note(batch, merge.start, merge.size, LOAM_PAGE_SIZE);
-        paging_flush(batch);
+        paging_note(batch, merge.range, LOAM_PAGE_SIZE);
+        loam_tlb_batch_tables(&batch->tlb);
+        loam_tlb_batch_flush(&batch->tlb);
         atomic_fetch_add(&space->gone, 1);
         for (unsigned i = 0; i < merge.dead_count; i++)
             loam_stock_put(space->stock, loam_phys_at(merge.dead[i]));
@@ -213,8 +193,10 @@ static enum loam_status paging_fill(struct loam_space *space, struct paging_edit
     paging_open(&batch, space);
     paging_begin(edit, space, &batch, virt);
     const enum loam_status st = paging_apply(edit);
-    if (st == LOAM_OK && atomic_load(&space->flushing_count) != 0)
-        paging_note(&batch, edit->virt, edit->size, LOAM_PAGE_SIZE);
+    if (st == LOAM_OK && atomic_load(&space->flushing_count) != 0) {
+        paging_note(&batch, virt, LOAM_PAGE_SIZE);
+        loam_tlb_batch_tables(&batch.tlb);
+    }
     paging_close(&batch);
     return st;
 }
@@ -228,6 +210,9 @@ static bool paging_map_page(struct loam_space *space, uint64_t virt, uint64_t ph
     const uint64_t entry = phys | (paging_is_lower(virt) ? bits : pte_preset(bits));
     struct paging_page page;
 
+    if ((attr.prot & LOAM_PROT_GLOBAL) == 0 && !paging_is_lower(virt) &&
+        atomic_load_explicit(&space->has_local, memory_order_relaxed) == 0)
+        return false;
     if (((phys & ~PTE_ADDRESS) | (virt & (LOAM_PAGE_SIZE - 1)) |
          (entry & space->foreign_leaf[1])) != 0)
         return false;
@@ -330,7 +315,7 @@ static enum loam_status paging_cover(struct paging_edit *edit, struct loam_space
     paging_begin(edit, space, batch, virt);
     const enum loam_status st = paging_apply(edit);
     if (st == LOAM_OK && stale)
-        paging_note(batch, edit->virt, edit->size, pte_span(edit->smallest));
+        paging_note(batch, virt, pte_span(edit->smallest));
     return st;
 }
 
@@ -352,7 +337,7 @@ static bool paging_unmap_page(struct loam_space_batch *batch, uint64_t virt) LOA
     }
     paging_unlock_one(space, virt, irq);
     if (easy)
-        paging_note(batch, virt, LOAM_PAGE_SIZE, LOAM_PAGE_SIZE);
+        paging_note(batch, loam_virt_range_of(loam_virt_at(virt), LOAM_PAGE_SIZE), LOAM_PAGE_SIZE);
     return easy;
 }
 

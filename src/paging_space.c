@@ -26,6 +26,7 @@ static enum loam_status paging_start(struct loam_space *space, struct loam_stock
     for (unsigned level = 1; level <= PTE_LEAF_MAX; level++)
         space->foreign_leaf[level] = ~pte_allowed_leaf(features, level);
     space->root = loam_stock_next(stock, &frames);
+    atomic_store_explicit(&space->has_local, features->global_pages ? 0 : 1, memory_order_relaxed);
     atomic_store_explicit(&space->table_count, 1, memory_order_relaxed);
     return LOAM_OK;
 }
@@ -57,7 +58,16 @@ enum loam_status loam_space_create(struct loam_space *space,
     space->sharer = kernel->sharer;
     kernel->sharer = space;
     paging_unlock(kernel, PAGING_ALL, irq);
+    if (kernel->tlb.tlb != NULL)
+        loam_tlb_connect(kernel->tlb.tlb, &space->tlb, space->root, false);
     return LOAM_OK;
+}
+
+void loam_space_switch(struct loam_space *space)
+{
+    LOAM_REQUIRE(space->tlb.tlb != NULL, "paging: space to run on is not connected",
+                 space->root.addr, 0);
+    loam_tlb_switch(space->tlb.tlb, &space->tlb);
 }
 
 /* Off the kernel's list. */
@@ -73,7 +83,7 @@ static void paging_leave(struct loam_space *space) LOAM_UNCHECKED
     paging_unlock(kernel, PAGING_ALL, irq);
 }
 
-void loam_space_destroy(struct loam_space *space)
+enum loam_status loam_space_destroy(struct loam_space *space)
 {
     struct paging_tour tour = { .space = space };
     const unsigned levels = space->features.levels;
@@ -82,6 +92,7 @@ void loam_space_destroy(struct loam_space *space)
                  space->root.addr, atomic_load(&space->open_count));
     LOAM_REQUIRE(space->kernel != NULL || space->sharer == NULL,
                  "paging: space that ends is shared", space->root.addr, 0);
+    LOAM_TRY(loam_tlb_disconnect(&space->tlb));
     if (space->kernel != NULL)
         paging_leave(space);
     paging_tour_enter(&tour, levels, space->root.addr);
@@ -93,7 +104,7 @@ void loam_space_destroy(struct loam_space *space)
             loam_stock_put(space->stock,
                            loam_hhdm_phys(space->hhdm, loam_virt_of(tour.table[level])));
         if (!more)
-            return;
+            return LOAM_OK;
         LOAM_REQUIRE(paging_kind(tour.entry) != LOAM_ENTRY_HELD,
                      "paging: space that ends holds frames", tour.virt, tour.entry);
         paging_require_ours(space, tour.entry, tour.level, tour.index[tour.level] - 1);
@@ -177,7 +188,6 @@ static void paging_clone_tables(struct loam_space *child, const struct loam_spac
 
 enum loam_status loam_space_clone(struct loam_space *child, struct loam_space *parent)
 {
-    const uint64_t lower = UINT64_C(1) << (pte_shift(parent->features.levels + 1) - 1);
     struct loam_space_batch batch;
     loam_phys list = loam_phys_none();
     uint64_t tables;
@@ -192,10 +202,7 @@ enum loam_status loam_space_clone(struct loam_space *child, struct loam_space *p
     LOAM_TRY(loam_stock_take(child->stock, tables, &list));
     loam_space_batch_begin(&batch, parent);
     paging_clone_tables(child, parent, list);
-    batch.range[0].start = 0; /* all of the lower half */
-    batch.range[0].page_count = lower >> LOAM_PAGE_SHIFT;
-    batch.range[0].page_size = LOAM_PAGE_SIZE;
-    batch.range_count = 1;
+    loam_tlb_batch_full(&batch.tlb);
     loam_space_batch_finish(&batch);
     return LOAM_OK;
 }

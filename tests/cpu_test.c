@@ -1,5 +1,5 @@
 /*
- * cpu_test.c - CPUID, the order of register writes, and local flushes.
+ * cpu_test.c - CPUID, and the order of register writes.
  */
 #include <string.h>
 
@@ -25,9 +25,12 @@ static void features_are_what_cpuid_says(void **state)
     (void)state;
     machine_reset(1);
     struct machine_cpu *const cpu = machine_cpu(0);
-    bool *const bits[5] = { &cpu->nx, &cpu->gib_pages, &cpu->global_pages, &cpu->pat, &cpu->la57 };
-    for (unsigned set = 0; set < 32; set++) {
-        for (unsigned i = 0; i < 5; i++)
+    bool *const bits[10] = { &cpu->nx,      &cpu->gib_pages, &cpu->global_pages, &cpu->pat,
+                             &cpu->la57,    &cpu->smep,      &cpu->smap,         &cpu->pcid,
+                             &cpu->invpcid, &cpu->invlpgb };
+    cpu->invlpgb_more = 7;
+    for (unsigned set = 0; set < 1024; set++) {
+        for (unsigned i = 0; i < 10; i++)
             *bits[i] = (set >> i & 1) != 0;
         const struct loam_cpu_features features = loam_cpu_identify();
         assert_int_equal(features.nx, cpu->nx);
@@ -35,6 +38,12 @@ static void features_are_what_cpuid_says(void **state)
         assert_int_equal(features.global_pages, cpu->global_pages);
         assert_int_equal(features.pat, cpu->pat);
         assert_int_equal(features.la57, cpu->la57);
+        assert_int_equal(features.smep, cpu->smep);
+        assert_int_equal(features.smap, cpu->smap);
+        assert_int_equal(features.pcid, cpu->pcid);
+        assert_int_equal(features.invpcid, cpu->invpcid);
+        assert_int_equal(features.invlpgb, cpu->invlpgb);
+        assert_int_equal(features.invlpgb_pages, cpu->invlpgb ? 8 : 0);
         assert_int_equal(features.phys_bits, 46);
         assert_int_equal(features.levels, 4);
     }
@@ -58,10 +67,36 @@ static void features_of_missing_leaves_are_absent(void **state)
     cpu->la57 = false;
     cpu->basic_leaf_max = 6;
     assert_false(loam_cpu_identify().la57);
+    assert_false(loam_cpu_identify().smep);
+    assert_false(loam_cpu_identify().smap);
+    assert_false(loam_cpu_identify().invpcid);
     assert_true(loam_cpu_identify().pat);
+    assert_true(loam_cpu_identify().pcid);
     cpu->basic_leaf_max = 0;
     assert_false(loam_cpu_identify().pat);
     assert_false(loam_cpu_identify().global_pages);
+    assert_false(loam_cpu_identify().pcid);
+}
+
+/* On these, INVLPG under a PCID leaves a global translation behind. */
+static void features_T10_are_without_pcid_where_invlpg_forgets(void **state)
+{
+    (void)state;
+    machine_reset(1);
+    struct machine_cpu *const cpu = machine_cpu(0);
+    static const uint32_t affected[] = { 0x90672, 0x906a3, 0xb0671, 0xb06a2, 0xb06e0, 0xb06f2 };
+    static const uint32_t others[] = { 0x806f8, 0x50654, 0x00697, 0x90f72, 0x90772 };
+    for (unsigned i = 0; i < sizeof(affected) / sizeof(affected[0]); i++) {
+        cpu->signature = affected[i];
+        assert_false(loam_cpu_identify().pcid);
+        cpu->is_intel = false;
+        assert_true(loam_cpu_identify().pcid);
+        cpu->is_intel = true;
+    }
+    for (unsigned i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+        cpu->signature = others[i];
+        assert_true(loam_cpu_identify().pcid);
+    }
 }
 
 static void features_phys_bits_are_bounded(void **state)
@@ -93,7 +128,8 @@ static void enter_with_nothing_to_do_still_loads_cr3_between_pge(void **state)
     const struct loam_cpu_features features = loam_cpu_identify();
     machine_log_start();
     assert_int_equal(loam_cpu_enter(&features, loam_phys_at(ROOT)), LOAM_OK);
-    assert_string_equal(machine_log(), "cli cr4=620 efer=d01 cr0=80010033 cr3=101000 cr4=6a0 sti");
+    assert_string_equal(machine_log(), "cli cr4=620 efer=d01 cr0=80010033 cr3=101000 cr4=3206a0 "
+                                       "clac sti");
 }
 
 /* Everything is to be done; the PAT between two write-backs and two flushes. */
@@ -109,7 +145,7 @@ static void enter_sets_every_switch_in_order(void **state)
                         "cli cr4=620 efer=d01 cr0=80010033 "
                         "cr0=c0010033 wbinvd cr3=109000 pat=10500070406 wbinvd cr3=109000 "
                         "cr0=80010033 "
-                        "cr3=101000 cr4=6a0 sti");
+                        "cr3=101000 cr4=3206a0 clac sti");
     assert_int_equal(machine_cpu(0)->pat_msr, LOAM_PAT_LAYOUT);
 }
 
@@ -121,6 +157,7 @@ static void enter_leaves_what_the_tables_do_not_use(void **state)
     machine_cpu(0)->cr3 = OLD_ROOT;
     struct loam_cpu_features features = loam_cpu_identify();
     features.nx = features.pat = features.global_pages = false;
+    features.smep = features.smap = features.pcid = false;
     machine_log_start();
     assert_int_equal(loam_cpu_enter(&features, loam_phys_at(ROOT)), LOAM_OK);
     /* PGE goes all the same: the old tables may have global pages. */
@@ -133,6 +170,7 @@ static void enter_runs_on_a_cpu_without_nx_pat_and_global_pages(void **state)
     machine_reset(1);
     struct machine_cpu *const cpu = machine_cpu(0);
     cpu->nx = cpu->pat = cpu->global_pages = false;
+    cpu->smep = cpu->smap = cpu->pcid = cpu->invpcid = false;
     cpu->cr4 &= ~LOAM_CR4_PGE;
     const struct loam_cpu_features features = loam_cpu_identify();
     assert_int_equal(loam_cpu_enter(&features, loam_phys_at(ROOT)), LOAM_OK);
@@ -155,7 +193,8 @@ static void enter_keeps_foreign_bits(void **state)
         const struct machine_cpu before = *cpu;
         assert_int_equal(loam_cpu_enter(&features, loam_phys_at(ROOT)), LOAM_OK);
         assert_int_equal(cpu->cr0, before.cr0 | LOAM_CR0_WP);
-        assert_int_equal(cpu->cr4, before.cr4 | LOAM_CR4_PGE);
+        assert_int_equal(cpu->cr4, before.cr4 | LOAM_CR4_PGE | LOAM_CR4_PCIDE | LOAM_CR4_SMEP |
+                                       LOAM_CR4_SMAP);
         assert_int_equal(cpu->efer, before.efer | LOAM_EFER_NXE);
     }
 }
@@ -263,9 +302,70 @@ static void enter_refuses_a_cpu_that_lacks_a_feature(void **state)
     cpu->global_pages = true;
     cpu->phys_bits = 45;
     expect_unsupported(&wanted);
+    cpu->phys_bits = 46;
+    bool *const bits[] = { &cpu->smep, &cpu->smap, &cpu->pcid, &cpu->invpcid };
+    for (unsigned i = 0; i < 4; i++) {
+        *bits[i] = false;
+        expect_unsupported(&wanted);
+        *bits[i] = true;
+    }
     cpu->phys_bits = 47; /* more is fine, la57 does not matter */
+    cpu->invlpgb = true;
     cpu->la57 = false;
     assert_int_equal(loam_cpu_enter(&wanted, loam_phys_at(ROOT)), LOAM_OK);
+}
+
+static void enter_refuses_a_cpu_whose_invlpgb_takes_fewer_pages(void **state)
+{
+    (void)state;
+    machine_reset(1);
+    struct machine_cpu *const cpu = machine_cpu(0);
+    cpu->invlpgb = true;
+    cpu->invlpgb_more = 7;
+    const struct loam_cpu_features wanted = loam_cpu_identify();
+    cpu->invlpgb_more = 6;
+    expect_unsupported(&wanted);
+    cpu->invlpgb = false;
+    expect_unsupported(&wanted);
+    cpu->invlpgb = true;
+    cpu->invlpgb_more = 8;
+    assert_true(loam_cpu_can_enter(&wanted));
+    assert_int_equal(loam_cpu_enter(&wanted, loam_phys_at(ROOT)), LOAM_OK);
+}
+
+/* Guards that are not wanted stay as they are; PCIDs that are not wanted go. */
+static void enter_leaves_guards_and_clears_pcide_where_not_wanted(void **state)
+{
+    (void)state;
+    machine_reset(1);
+    struct machine_cpu *const cpu = machine_cpu(0);
+    struct loam_cpu_features wanted = loam_cpu_identify();
+    wanted.smep = wanted.smap = wanted.pcid = false;
+    cpu->cr3 = OLD_ROOT;
+    cpu->cr4 |= LOAM_CR4_PCIDE | LOAM_CR4_SMAP;
+    cpu->ac = true;
+    assert_int_equal(loam_cpu_enter(&wanted, loam_phys_at(ROOT)), LOAM_OK);
+    assert_int_equal(cpu->cr4, 0x6a0 | LOAM_CR4_SMAP);
+    assert_true(cpu->ac);
+    wanted.smap = true;
+    assert_int_equal(loam_cpu_enter(&wanted, loam_phys_at(ROOT)), LOAM_OK);
+    assert_false(cpu->ac);
+}
+
+/* Under another PCID than 0: PCIDE is on, and that PCID's translations go, too. */
+static void enter_from_another_pcid(void **state)
+{
+    (void)state;
+    machine_reset(1);
+    two_trees();
+    struct machine_cpu *const cpu = machine_cpu(0);
+    const struct loam_cpu_features wanted = loam_cpu_identify();
+    cpu->cr3 = OLD_ROOT | 5;
+    cpu->cr4 |= LOAM_CR4_PCIDE;
+    assert_int_equal(machine_access(0, 0x1000, MACHINE_WRITE).phys, 0x7000);
+    assert_int_equal(loam_cpu_enter(&wanted, loam_phys_at(ROOT)), LOAM_OK);
+    assert_int_equal(cpu->cr3, ROOT);
+    assert_int_equal(machine_tlb_count(0), 0);
 }
 
 static void enter_P27_refuses_another_number_of_levels(void **state)
@@ -295,79 +395,13 @@ static void enter_panics_on_a_root_that_is_no_table(void **state)
     assert_int_equal(st, LOAM_OK);
 }
 
-/* ---- flushing ------------------------------------------------------------ */
-
-static const char *log_of_flush(uint64_t start, uint64_t page_count, uint64_t page_size)
-{
-    const struct loam_tlb_flush flush = { loam_phys_at(ROOT), loam_virt_at(start), page_count,
-                                          page_size };
-    machine_log_start();
-    loam_tlb_flush_local(&flush);
-    return machine_log();
-}
-
-static void flush_is_page_by_page_up_to_the_limit(void **state)
-{
-    (void)state;
-    machine_reset(1);
-    assert_string_equal(log_of_flush(0x1000, 1, 4096), "invlpg=1000");
-    assert_string_equal(log_of_flush(0x40000000, 3, 1 << 21),
-                        "invlpg=40000000 invlpg=40200000 invlpg=40400000");
-    /* ... up to the last page of the address space */
-    assert_string_equal(log_of_flush(UINT64_MAX - 0x1fff, 2, 4096),
-                        "invlpg=ffffffffffffe000 invlpg=fffffffffffff000");
-
-    const char *const log = log_of_flush(0, LOAM_TLB_PAGES_MAX, 4096);
-    unsigned words = 0;
-    for (const char *at = log; (at = strstr(at, "invlpg=")) != NULL; at++)
-        words++;
-    assert_int_equal(words, 32);
-    assert_null(strstr(log, "cr"));
-}
-
-static void flush_T02_of_more_is_one_flush_of_everything(void **state)
-{
-    (void)state;
-    machine_reset(1);
-    assert_string_equal(log_of_flush(0, LOAM_TLB_PAGES_MAX + 1, 4096), "cli cr4=620 cr4=6a0 sti");
-    assert_string_equal(log_of_flush(0, 0, 0), "cli cr4=620 cr4=6a0 sti");
-    machine_set_interrupts(false); /* as in a handler */
-    assert_string_equal(log_of_flush(0, 0, 0), "cli cr4=620 cr4=6a0");
-    assert_false(machine_interrupts());
-}
-
-static void flush_of_everything_without_pge_loads_cr3(void **state)
-{
-    (void)state;
-    machine_reset(1);
-    machine_cpu(0)->cr3 = ROOT;
-    machine_cpu(0)->cr4 &= ~LOAM_CR4_PGE;
-    assert_string_equal(log_of_flush(0, 0, 0), "cli cr3=101000 sti");
-}
-
-/* The page is global in both trees. */
-static void flush_drops_global_translations(void **state)
-{
-    (void)state;
-    machine_reset(1);
-    two_trees();
-    machine_cpu(0)->cr3 = ROOT;
-    for (unsigned round = 0; round < 2; round++) {
-        machine_access(0, 0x1000, MACHINE_READ);
-        assert_true(machine_tlb_holds(0, 0x1000));
-        const struct loam_tlb_flush one = { loam_phys_at(ROOT), loam_virt_at(0x1000), 1, 4096 };
-        const struct loam_tlb_flush all = { loam_phys_at(ROOT), loam_virt_at(0), 0, 0 };
-        loam_tlb_flush_local(round == 0 ? &one : &all);
-        assert_false(machine_tlb_holds(0, 0x1000));
-    }
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(features_are_what_cpuid_says),
         cmocka_unit_test(features_of_missing_leaves_are_absent),
         cmocka_unit_test(features_phys_bits_are_bounded),
+        cmocka_unit_test(features_T10_are_without_pcid_where_invlpg_forgets),
         cmocka_unit_test(enter_with_nothing_to_do_still_loads_cr3_between_pge),
         cmocka_unit_test(enter_sets_every_switch_in_order),
         cmocka_unit_test(enter_leaves_what_the_tables_do_not_use),
@@ -378,12 +412,11 @@ int main(void)
         cmocka_unit_test(enter_restores_interrupts),
         cmocka_unit_test(enter_leaves_no_translation_of_the_old_tables),
         cmocka_unit_test(enter_refuses_a_cpu_that_lacks_a_feature),
+        cmocka_unit_test(enter_refuses_a_cpu_whose_invlpgb_takes_fewer_pages),
+        cmocka_unit_test(enter_leaves_guards_and_clears_pcide_where_not_wanted),
+        cmocka_unit_test(enter_from_another_pcid),
         cmocka_unit_test(enter_P27_refuses_another_number_of_levels),
         cmocka_unit_test(enter_panics_on_a_root_that_is_no_table),
-        cmocka_unit_test(flush_is_page_by_page_up_to_the_limit),
-        cmocka_unit_test(flush_T02_of_more_is_one_flush_of_everything),
-        cmocka_unit_test(flush_of_everything_without_pge_loads_cr3),
-        cmocka_unit_test(flush_drops_global_translations),
     };
     return RUN_TESTS(tests);
 }

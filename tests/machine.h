@@ -21,15 +21,15 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include <loam/cpu.h>
+#include <loam/tlb.h>
 #include <loam/types.h>
 
 #define MACHINE_CPUS_MAX 64u
 
 /* ---- the machine --------------------------------------------------------- */
 
-/* Power on: no RAM, @p cpus CPUs with every feature, 4-level paging and 46
- * physical address bits. Undoes an earlier machine completely. The calling
+/* Power on: no RAM, @p cpus CPUs with every feature but INVLPGB, 4-level paging and
+ * 46 physical address bits. Undoes an earlier machine completely. The calling
  * thread is CPU 0. */
 void machine_reset(unsigned cpus);
 
@@ -66,6 +66,11 @@ void machine_break_ram(uint64_t phys);
  */
 struct machine_cpu {
     bool nx, gib_pages, global_pages, pat, la57; /* what CPUID reports */
+    bool smep, smap, pcid, invpcid, invlpgb;     /* all but the last are there */
+    bool is_intel;                               /* else AMD */
+    bool ac;                                     /* RFLAGS.AC */
+    uint32_t signature;                          /* CPUID 1 EAX */
+    uint16_t invlpgb_more;                       /* pages of an INVLPGB beside the first */
     unsigned phys_bits;                          /* MAXPHYADDR; 36 if the leaf is missing */
     uint32_t basic_leaf_max;                     /* 7 */
     uint32_t extended_leaf_max;                  /* 80000008h */
@@ -123,19 +128,20 @@ struct machine_access {
 /*
  * Access one byte on a CPU. As hardware: uses a cached translation if there is
  * one, however stale; else walks from CR3 or from a cached upper-level entry,
- * sets accessed and dirty bits, and caches what it found. Translations stay
- * cached until invlpg, a CR3 write (global ones survive), or a change of
- * CR4.PGE. Upper-level entries stay until any invlpg or one of the others. A
- * fault caches nothing and drops the page's translation.
+ * sets accessed and dirty bits, and caches what it found, under the current PCID.
+ * Translations stay cached until invlpg of the page under that PCID, a CR3 write that
+ * drops it (global ones survive), a change of CR4.PGE, invpcid, or the tlbsync after an
+ * invlpgb. Upper-level entries stay until any invlpg under their PCID or one of the
+ * others. A fault caches nothing and drops the page's translation.
  */
 struct machine_access machine_access(unsigned cpu, uint64_t virt, unsigned kind);
 
 /* The same from the tables alone: no cache is used or filled, no bit is set. */
 struct machine_access machine_probe(unsigned cpu, uint64_t virt, unsigned kind);
 
-/* Is a translation of @p virt cached? */
+/* Is a translation of @p virt cached that would be used now? */
 bool machine_tlb_holds(unsigned cpu, uint64_t virt);
-/* Number of cached translations. */
+/* Number of cached translations, under all PCIDs. */
 unsigned machine_tlb_count(unsigned cpu);
 /* Drop everything that a CPU has cached. */
 void machine_tlb_clear(unsigned cpu);
@@ -143,8 +149,8 @@ void machine_tlb_clear(unsigned cpu);
 /* ---- the TLB hook -------------------------------------------------------- */
 
 /*
- * loam_port_tlb_flush() runs loam_tlb_flush_local() on every CPU in turn. It
- * fails the test if interrupts are not as machine_set_interrupts() left them: a
+ * loam_port_tlb_flush() runs loam_tlb_flush_local() in turn on every CPU that the
+ * flush names. It fails the test if interrupts are not as machine_set_interrupts() left them: a
  * lock of the library is held then. Threads may call it at the same time, but
  * not while another CPU is in loam_cpu_enter().
  */
@@ -155,6 +161,8 @@ unsigned machine_flush_count(void);
 struct loam_tlb_flush machine_flush_last(void);
 /* Let the hook do nothing but count: for tests that must notice. */
 void machine_flush_drop(bool drop);
+/* Let the hook ask every CPU, whoever is named. */
+void machine_flush_everyone(bool everyone);
 /* Called by the hook before it flushes; NULL: none. May call the library. */
 void machine_flush_visit(void (*visit)(const struct loam_tlb_flush *flush));
 

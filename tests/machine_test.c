@@ -339,8 +339,34 @@ static unsigned visits;
 static void count_visit(const struct loam_tlb_flush *flush)
 {
     visits++;
-    assert_int_equal(flush->page_count, 1);
+    assert_int_equal(flush->range[0].page_count, 1);
     assert_true(machine_tlb_holds(1, VIRT)); /* not yet */
+}
+
+/* Of a space that nobody is known to have: one page, asked of @p cpus. */
+static struct loam_tlb_flush flush_of(uint64_t cpus)
+{
+    static struct loam_tlb_space space;
+    struct loam_tlb_flush flush = { .space = &space, .range_count = 1 };
+    flush.cpus.word[0] = cpus;
+    flush.range[0] = (struct loam_tlb_range){ loam_virt_at(VIRT), 1, 4096 };
+    return flush;
+}
+
+static void hook_flushes_the_cpus_that_are_named(void **state)
+{
+    (void)state;
+    small_tree(3);
+    for (unsigned i = 0; i < 3; i++)
+        machine_access(i, VIRT, MACHINE_READ);
+    const struct loam_tlb_flush flush = flush_of(6);
+    loam_port_tlb_flush(&flush);
+    assert_true(machine_tlb_holds(0, VIRT));
+    assert_false(machine_tlb_holds(1, VIRT));
+    assert_false(machine_tlb_holds(2, VIRT));
+    machine_flush_everyone(true);
+    loam_port_tlb_flush(&flush);
+    assert_false(machine_tlb_holds(0, VIRT));
 }
 
 static void hook_flushes_every_cpu(void **state)
@@ -349,7 +375,7 @@ static void hook_flushes_every_cpu(void **state)
     small_tree(3);
     for (unsigned i = 0; i < 3; i++)
         machine_access(i, VIRT, MACHINE_READ);
-    const struct loam_tlb_flush flush = { loam_phys_at(PML4), loam_virt_at(VIRT), 1, 4096 };
+    const struct loam_tlb_flush flush = flush_of(7);
     visits = 0;
     machine_flush_drop(true);
     loam_port_tlb_flush(&flush);
@@ -362,7 +388,7 @@ static void hook_flushes_every_cpu(void **state)
     assert_true(machine_interrupts());
     assert_int_equal(machine_tlb_count(0) + machine_tlb_count(1) + machine_tlb_count(2), 0);
     assert_int_equal(machine_flush_count(), 2);
-    assert_int_equal(machine_flush_last().start.addr, VIRT);
+    assert_int_equal(machine_flush_last().range[0].start.addr, VIRT);
     assert_int_equal(visits, 1);
 }
 
@@ -479,7 +505,7 @@ static void flush_with_a_lock_held(void **state)
 {
     static struct loam_ticketlock lock;
     (void)state;
-    const struct loam_tlb_flush flush = { loam_phys_at(0), loam_virt_at(0), 0, 0 };
+    const struct loam_tlb_flush flush = flush_of(1);
     const loam_irq_state irq = loam_ticketlock_acquire_irq(&lock);
     loam_port_tlb_flush(&flush);
     loam_ticketlock_release_irq(&lock, irq);
@@ -555,6 +581,7 @@ int main(void)
         cmocka_unit_test(translations_stay_until_they_are_flushed),
         cmocka_unit_test(upper_entries_stay_until_any_invlpg),
         cmocka_unit_test(tlb_holds_any_number),
+        cmocka_unit_test(hook_flushes_the_cpus_that_are_named),
         cmocka_unit_test(hook_flushes_every_cpu),
         cmocka_unit_test(log_lists_privileged_operations),
         cmocka_unit_test(forbidden_operations_fail_the_test),

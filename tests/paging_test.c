@@ -414,23 +414,21 @@ static void flush_covers_the_range_in_its_smallest_pages(void **state)
     assert_int_equal(map(HIGHER, GIB(2) + MIB(2) + KIB(4), 0, RW), LOAM_OK);
     assert_int_equal(protect(HIGHER, GIB(2), RO), LOAM_OK);
     last = machine_flush_last();
-    assert_int_equal(last.root.addr, space.root.addr);
-    assert_int_equal(last.start.addr, HIGHER);
-    assert_int_equal(last.page_size, GIB(1));
-    assert_int_equal(last.page_count, 2);
+    assert_ptr_equal(last.space, &space.tlb);
+    assert_int_equal(last.range[0].start.addr, HIGHER);
+    assert_int_equal(last.range[0].page_size, GIB(1));
+    assert_int_equal(last.range[0].page_count, 2);
     assert_int_equal(protect(HIGHER + GIB(1), GIB(1) + MIB(2), RO), LOAM_OK);
     last = machine_flush_last();
-    assert_int_equal(last.start.addr, HIGHER + GIB(1));
-    assert_int_equal(last.page_size, MIB(2));
-    assert_int_equal(last.page_count, 513);
+    assert_true(last.is_full); /* 513 pages of 2 MiB */
     assert_int_equal(unmap(HIGHER + GIB(2), MIB(2) + KIB(4)), LOAM_OK);
     last = machine_flush_last();
-    assert_int_equal(last.page_size, KIB(4));
-    assert_int_equal(last.page_count, 513);
+    assert_true(last.is_full);
     assert_int_equal(unmap(HIGHER, KIB(8)), LOAM_OK); /* split first */
     last = machine_flush_last();
-    assert_int_equal(last.page_size, KIB(4));
-    assert_int_equal(last.page_count, 2);
+    assert_int_equal(last.range[0].page_size, KIB(4));
+    assert_int_equal(last.range[0].page_count, 2);
+    assert_false(last.is_full);
     assert_int_equal(machine_flush_count(), 4);
 }
 
@@ -441,7 +439,7 @@ static void nothing_is_reused_yet(const struct loam_tlb_flush *flush)
     struct loam_translation seen;
     assert_int_equal(stock.frame_count, stock_before);
     /* The lock is free: this would spin for ever. And the page is gone. */
-    assert_int_equal(loam_space_query(&space, flush->start, &seen), LOAM_NOT_FOUND);
+    assert_int_equal(loam_space_query(&space, flush->range[0].start, &seen), LOAM_NOT_FOUND);
     assert_string_equal(loam_space_audit(&space), "paging: a flush is pending");
     /* A stale walk ends in a table that still says "not present". */
     assert_int_equal(machine_access(1, LOWER + KIB(4), MACHINE_READ).fault, MACHINE_NOT_PRESENT);

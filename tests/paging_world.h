@@ -44,6 +44,7 @@ static inline void world_start(struct world_options options)
         cpu->gib_pages = !options.no_gib_pages;
         cpu->global_pages = !options.no_global_pages;
         cpu->pat = !options.no_pat;
+        cpu->smep = cpu->smap = false; /* rights are those of the tables alone */
         cpu->phys_bits = options.phys_bits != 0 ? options.phys_bits : 46;
         if (options.no_global_pages)
             cpu->cr4 &= ~UINT64_C(0x80);

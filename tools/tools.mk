@@ -1,7 +1,7 @@
 # tools.mk - $(BUILD)/loam-sim: what Loam makes of a recorded memory map. A hosted
 # program on the simulated machine of the tests, with the same flags and sanitizers.
 SIM_OBJECTS := $(patsubst %,$(BUILD)/tools/%.o,loam_sim sim_traffic sim_numa sim_host sim_steady \
-  sim_server sim_options) $(BUILD)/host/loam_all.o $(BUILD)/host/machine.o $(BUILD)/host/mapfile.o
+  sim_server sim_options) $(BUILD)/host/loam_all.o $(BUILD)/host/machine.o $(BUILD)/host/machine_x86.o $(BUILD)/host/mapfile.o
 
 $(BUILD)/tools/%.o: tools/%.c
 	$(call say,CC,$@)

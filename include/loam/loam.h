@@ -60,7 +60,8 @@ struct loam {
     uint64_t pressure_interval; /* pages a CPU takes until it looks how many are free; 0: never */
     LOAM_ATOMIC(uint32_t) retire_count; /* frames that wait for loam_retire() to be done */
     loam_phys retire[LOAM_RETIRE_MAX];  /* guarded by books */
-    struct loam_space space;
+    struct loam_space space; /* the kernel space of tlb */
+    struct loam_tlb tlb;
     struct loam_cpu_features features;
     struct loam_ticketlock books;         /* held while ranges change their owner */
     struct loam_locked heap;              /* its lock and its kind: heap.options */
@@ -92,7 +93,9 @@ LOAM_NODISCARD enum loam_status loam_init(struct loam *mm, const struct loam_boo
 
 /**
  * Move the running CPU onto mm's page tables. Once per CPU, the boot CPU first;
- * an AP calls it before it touches anything else of the kernel.
+ * an AP calls it before it touches anything else of the kernel, but for what
+ * loam_port_cpu() needs. From then on it is asked to flush, so before it waits for
+ * anybody it must serve that; see loam_tlb_online().
  *
  * @return LOAM_OK; LOAM_STATE before loam_init(); LOAM_UNSUPPORTED: this CPU is
  *         not like the boot CPU: nothing was changed on it

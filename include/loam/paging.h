@@ -25,8 +25,8 @@
 #ifndef LOAM_PAGING_H
 #define LOAM_PAGING_H
 
-#include "cpu.h"
 #include "stock.h"
+#include "tlb.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -71,6 +71,7 @@ struct loam_space {
     struct loam_stock *stock; /* borrowed: table frames come from here */
     struct loam_hhdm hhdm;
     struct loam_cpu_features features;    /* of the CPUs that will run on it */
+    struct loam_tlb_space tlb;            /* who may remember what; loam_tlb_connect() */
     uint64_t foreign_table;               /* bits that no entry with a table has */
     uint64_t foreign_leaf[4];             /* and no leaf of this level: 1..3 */
     loam_phys root;                       /* PML4 or PML5 */
@@ -81,6 +82,7 @@ struct loam_space {
     LOAM_ATOMIC(uint64_t) flushing_count; /* changes that not every CPU has noticed yet */
     LOAM_ATOMIC(uint64_t) gone;           /* goes up before a table is given back */
     LOAM_ATOMIC(uint64_t) recent[LOAM_SPACE_RECENT]; /* tables of level 2 used lately */
+    LOAM_ATOMIC(uint32_t) has_local; /* some page of the higher half is or was not global */
 };
 
 /**
@@ -99,7 +101,7 @@ LOAM_NODISCARD enum loam_status loam_space_init(struct loam_space *space, struct
 /**
  * Make an empty address space that shares the higher half of @p kernel: what is
  * mapped there now and what will be. Its own functions reach the lower half alone,
- * but for those that only look.
+ * but for those that only look. It is connected to what @p kernel is connected to.
  *
  * @param space  output, at a fixed place from then on
  * @param kernel from loam_space_init(); must outlive @p space
@@ -112,12 +114,21 @@ LOAM_NODISCARD enum loam_status loam_space_create(struct loam_space *space,
                                                   struct loam_space *kernel);
 
 /**
- * Give all tables back: O(tables). Pages that are mapped are the caller's, who lists
- * them with loam_space_next() before this. No CPU runs on the space, and nobody
- * else uses it; batches that are not finished, held frames, and spaces that share its
- * higher half panic.
+ * Run on this space from now on. The kernel's space is one, too.
+ *
+ * Context: any CPU that came with loam_enter(), any interrupt state, not NMI; code and
+ * stack are in the higher half.
  */
-void loam_space_destroy(struct loam_space *space);
+void loam_space_switch(struct loam_space *space);
+
+/**
+ * Give all tables back: O(tables). Pages that are mapped are the caller's, who lists
+ * them with loam_space_next() before this. Nobody else uses the space; batches that
+ * are not finished, held frames, and spaces that share its higher half panic.
+ *
+ * @return LOAM_OK; LOAM_STATE: a CPU runs on it, nothing was done
+ */
+LOAM_NODISCARD enum loam_status loam_space_destroy(struct loam_space *space);
 
 /*
  * Contracts shared by all that change a range:
@@ -217,19 +228,13 @@ LOAM_NODISCARD enum loam_status loam_space_untag(struct loam_space *space,
 
 /* ---- what needs a flush -------------------------------------------------- */
 
-#define LOAM_BATCH_RANGES 8u
-
 /*
  * Changes that are flushed together. On the caller's stack; fields are private.
  * Until it is finished other CPUs may use what was unmapped: its frames are not free.
  */
 struct loam_space_batch {
-    struct loam_space *space;
-    struct {
-        uint64_t start, page_count, page_size;
-    } range[LOAM_BATCH_RANGES];
-    unsigned range_count;
-    bool full;          /* too many ranges: everything is flushed */
+    struct loam_space *space; /* NULL: finished */
+    struct loam_tlb_batch tlb;
     bool merges;        /* some table may be one large page again: */
     uint64_t low, high; /* in [low, high] */
     uint64_t unlinked;  /* tables, a list */

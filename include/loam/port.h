@@ -13,18 +13,39 @@
 extern "C" {
 #endif
 
-/** A batch of stale translations. */
-struct loam_tlb_flush {
-    loam_phys root;      /* top-level table of the address space */
+/* A set of CPUs, by their numbers. All zeroes: empty. */
+struct loam_cpu_set {
+    LOAM_ATOMIC(uint64_t) word[(LOAM_CPUS_MAX + 63) / 64];
+};
+
+/** @return is @p cpu in the set? false for numbers above LOAM_CPUS_MAX - 1 */
+LOAM_NODISCARD bool loam_cpu_set_has(const struct loam_cpu_set *set, unsigned cpu);
+
+struct loam_tlb_range {
     loam_virt start;     /* first page */
-    uint64_t page_count; /* 0: the whole address space, global pages included */
-    uint64_t page_size;  /* stride in bytes */
+    uint64_t page_count; /* at least 1 */
+    uint64_t page_size;  /* stride in bytes: 4 KiB, 2 MiB or 1 GiB */
+};
+
+#define LOAM_TLB_RANGES_MAX 8u
+
+/** Stale translations. What a hook needs of it is @p cpus. */
+struct loam_tlb_flush {
+    struct loam_cpu_set cpus;     /* who may hold them; never empty */
+    struct loam_tlb_space *space; /* whose they are; see tlb.h */
+    uint64_t generation;          /* of its lower half since this change; 0: that is as it was */
+    uint64_t kernel_generation;   /* of what is not global in the higher half; 0: as it was */
+    bool is_kernel;               /* some of it is in the higher half, which all spaces share */
+    bool is_full;                 /* everything of the space, whatever the ranges are */
+    unsigned range_count;
+    struct loam_tlb_range range[LOAM_TLB_RANGES_MAX];
 };
 
 /**
  * Index of the running CPU.
  *
- * @return 0..LOAM_CPUS_MAX-1; distinct per CPU; stable while interrupts are off
+ * @return 0..LOAM_CPUS_MAX-1; distinct per CPU; stable while interrupts are off;
+ *         right before loam_enter() already
  *
  * Context: called with interrupts off, on hot paths; must not block or lock.
  * A kernel without SMP returns 0. May be an inline function: LOAM_PORT_CPU_INLINE.
@@ -34,17 +55,27 @@ unsigned loam_port_cpu(void);
 #endif
 
 /**
- * Remove stale translations from every CPU that may hold them.
+ * Remove stale translations from CPUs that may hold them.
  *
- * @param flush what to drop; not retained after return
+ * @param flush whom to ask; its place is the caller's again after return, so no
+ *              CPU may look at it later
  *
- * Must not return before every such CPU has executed loam_tlb_flush_local() for
- * it: the frames behind the range are reused immediately afterwards. A kernel
- * without SMP calls loam_tlb_flush_local(flush) and nothing else. Example with
- * four CPUs: CPU 2 unmaps; the hook stores @p flush where the others find it,
- * sends CPUs 0, 1 and 3 an interrupt whose handler calls
- * loam_tlb_flush_local() and counts up, calls it on CPU 2 too, and returns
- * when the count is 3.
+ * Must not return before every CPU of flush->cpus has executed
+ * loam_tlb_flush_local(flush): the frames behind the pages are reused immediately
+ * afterwards. The CPU that runs the hook may be among them: it calls that function
+ * itself. To ask more CPUs than needed is slower, and right. A kernel without SMP
+ * calls loam_tlb_flush_local(flush) and nothing else. Example with four CPUs, 0 and
+ * 3 in the set: CPU 2 unmaps; the hook stores @p flush where the others find it,
+ * sends CPUs 0 and 3 an interrupt whose handler calls loam_tlb_flush_local() and
+ * counts up, and returns when the count is 2.
+ *
+ * Not called where no other CPU can hold them, nor where the processor can tell the
+ * others itself (INVLPGB).
+ *
+ * Two CPUs may call it at the same time, each with interrupts off: who waits, here
+ * or for any lock that is held while unmapping, must meanwhile serve what it is
+ * asked. A CPU that never answers is the hook's to name, and to panic about: to
+ * return without its answer gives away memory that it can still write to.
  *
  * Context: interrupts on or off as in the caller of the unmapping function; no
  * library lock is held.

@@ -18,6 +18,21 @@
 #define LOAM_CR4_PGE   (UINT64_C(1) << 7)
 #define LOAM_CR4_LA57  (UINT64_C(1) << 12)
 #define LOAM_CR4_PCIDE (UINT64_C(1) << 17)
+#define LOAM_CR4_SMEP  (UINT64_C(1) << 20)
+#define LOAM_CR4_SMAP  (UINT64_C(1) << 21)
+
+/* With CR4.PCIDE: do not drop what is cached under the PCID in bits 0-11. */
+#define LOAM_CR3_KEEP (UINT64_C(1) << 63)
+
+/* Types of INVPCID: Intel SDM vol. 2, INVPCID. */
+#define LOAM_INVPCID_ALL UINT64_C(2) /* of every PCID, global translations, too */
+
+/* What INVLPGB drops, in RAX beside a page's address: AMD APM vol. 3, INVLPGB. A
+ * PCID or ASID that is not valid means all of them. */
+#define LOAM_INVLPGB_VA     UINT64_C(0x1) /* just these pages; else every one */
+#define LOAM_INVLPGB_GLOBAL UINT64_C(0x8) /* global translations, too */
+/* In ECX beside the number of further pages: a stride of 2 MiB, else 4 KiB. */
+#define LOAM_INVLPGB_2M UINT32_C(0x80000000)
 
 struct loam_cpuid {
     uint32_t eax, ebx, ecx, edx;
@@ -38,6 +53,11 @@ void loam_x86_write_cr3(uint64_t value);
 uint64_t loam_x86_read_cr4(void);
 void loam_x86_write_cr4(uint64_t value);
 void loam_x86_invlpg(loam_virt page);
+void loam_x86_invpcid(uint64_t type, uint64_t pcid, loam_virt page);
+void loam_x86_invlpgb(uint64_t what, uint32_t count, uint32_t tags);
+void loam_x86_tlbsync(void);
+void loam_x86_stac(void);
+void loam_x86_clac(void);
 void loam_x86_wbinvd(void);
 void loam_x86_clflush(const volatile void *line);
 void loam_x86_pause(void);
@@ -115,6 +135,39 @@ static inline void loam_x86_write_cr4(uint64_t value)
 static inline void loam_x86_invlpg(loam_virt page)
 {
     __asm__ volatile("invlpg (%0)" : : "r"(page.addr) : "memory");
+}
+
+/* By type: one page of a PCID, all of a PCID, all, all but global ones. The
+ * descriptor is read from memory; "memory" as above. */
+static inline void loam_x86_invpcid(uint64_t type, uint64_t pcid, loam_virt page)
+{
+    const uint64_t descriptor[2] = { pcid, page.addr };
+    __asm__ volatile("invpcid %0, %1" : : "m"(descriptor), "r"(type) : "memory");
+}
+
+/* Drop translations on every CPU, some time before the tlbsync of this one ends.
+ * In bytes: assemblers do not agree on its operands. "memory" as above. */
+static inline void loam_x86_invlpgb(uint64_t what, uint32_t count, uint32_t tags)
+{
+    __asm__ volatile(".byte 0x0f, 0x01, 0xfe" : : "a"(what), "c"(count), "d"(tags) : "memory");
+}
+
+/* "memory": what was dropped must not be reused before. */
+static inline void loam_x86_tlbsync(void)
+{
+    __asm__ volatile(".byte 0x0f, 0x01, 0xff" : : : "memory");
+}
+
+/* Let ring 0 use pages of user programs, under SMAP. "memory": just the accesses
+ * between the two. */
+static inline void loam_x86_stac(void)
+{
+    __asm__ volatile("stac" : : : "memory", "cc");
+}
+
+static inline void loam_x86_clac(void)
+{
+    __asm__ volatile("clac" : : : "memory", "cc");
 }
 
 static inline void loam_x86_wbinvd(void)

@@ -106,6 +106,8 @@ static inline void paging_begin(struct paging_edit *edit, struct loam_space *spa
 /* Attributes as bits of leaves of each level. */
 static inline void paging_edit_attr(struct paging_edit *edit, struct loam_attr attr)
 {
+    if ((attr.prot & LOAM_PROT_GLOBAL) == 0 && !paging_is_lower(edit->virt))
+        atomic_store(&edit->walk.space->has_local, 1); /* before there is one */
     for (unsigned level = 1; level <= PTE_LEAF_MAX; level++) {
         const uint64_t bits = pte_attr_bits(&edit->walk.space->features, level, attr);
         edit->bits[level] = paging_is_lower(edit->virt) ? bits : pte_preset(bits);

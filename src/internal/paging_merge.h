@@ -17,7 +17,7 @@
 /* The search for such tables in [at, last], a GiB at a time. */
 struct paging_merge {
     uint64_t at, last;
-    uint64_t start, size;           /* what was merged lies in there */
+    struct loam_virt_range range;   /* what was merged lies in there */
     uint64_t dead[PAGING_DEAD_MAX]; /* tables that were replaced */
     unsigned dead_count;
     bool ended;
@@ -77,8 +77,7 @@ static inline void paging_merge_gib_locked(struct paging_walk *walk, struct pagi
     const uint64_t last = gib_last < merge->last ? gib_last : merge->last;
     const struct paging_slot slot = paging_find_locked(walk, merge->at, 3);
 
-    merge->start = gib;
-    merge->size = pte_span(3);
+    merge->range = loam_virt_range_of(loam_virt_at(gib), pte_span(3));
     if (slot.level == 3 && pte_is_present(slot.entry) && !pte_is_leaf(slot.entry, 3)) {
         for (uint64_t at = merge->at; merge->dead_count < PAGING_DEAD_MAX - 1;) {
             paging_merge_table_locked(walk, merge, at, 1);

@@ -260,6 +260,7 @@ def check_registers(k, cpus, nx=True, levels=4):
         equal(cr0 & 0xE0010001, 0x80010001, f"CR0 {who}")
         equal(cr3, root, f"CR3 {who}")
         equal(cr4 & 0x10A0, 0x10A0 if levels == 5 else 0x00A0, f"CR4 {who}")
+        equal(cr4 & 0x300000, 0x300000 if nx else 0, f"SMEP and SMAP {who}") # max, or qemu64
 
 
 def check_values(k):

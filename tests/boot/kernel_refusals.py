@@ -42,9 +42,9 @@ def _():
 
 @case("T04_a_cpu_that_does_not_answer")
 def _():
-    k = report("deaf", "tlb: a CPU does not answer a flush request", "loam_port_tlb_flush",
+    k = report("deaf", "tlb: CPU 1 does not answer a flush request", "loam_port_tlb_flush",
                "provoke_deafness", "run")
-    expect("subject 0x1, detail 0x0" in k.text, "which CPU?")
+    expect("subject 0x1, detail 0x1" in k.text, "which CPU?")
 
 
 @case("panic-without-symbols")
