@@ -1,0 +1,669 @@
+/*
+ * tlb_schedule_test.c - flushes, switches and the comings and goings of CPUs under every
+ * schedule (schedule.h) of two or three CPUs, on a processor of its own.
+ *
+ *     no CPU that is online gets to a frame, or through a table, that was freed: not by
+ *     its TLB, not by what it remembers of upper levels, not speculatively
+ *
+ * Frames and tables are freed as soon as a flush has returned. A CPU uses everything it
+ * can reach whenever it loads CR3 and between its calls. Interrupts come as soon as they
+ * are on, in a CPU's own time; what comes to a CPU that has done all it does, comes at
+ * once.
+ */
+#include "schedule.h"
+
+#include <string.h>
+
+/* ---- the library, with steps --------------------------------------------- */
+
+#undef atomic_fetch_add
+#ifdef __clang__
+#define atomic_fetch_add(p, v) (schedule_step(), __c11_atomic_fetch_add((p), (v), STEP_ORDER))
+#else
+#define atomic_fetch_add(p, v) (schedule_step(), __atomic_fetch_add((p), (v), STEP_ORDER))
+#endif
+
+/* Names of its own beside the library and the machine that all tests are linked with. */
+#define loam_cpu_set_has          scheduled_cpu_set_has
+#define loam_tlb_init             scheduled_tlb_init
+#define loam_tlb_connect          scheduled_tlb_connect
+#define loam_tlb_disconnect       scheduled_tlb_disconnect
+#define loam_tlb_is_loaded        scheduled_tlb_is_loaded
+#define loam_tlb_online           scheduled_tlb_online
+#define loam_tlb_offline          scheduled_tlb_offline
+#define loam_tlb_switch           scheduled_tlb_switch
+#define loam_tlb_flush_local      scheduled_tlb_flush_local
+#define loam_tlb_batch_begin      scheduled_tlb_batch_begin
+#define loam_tlb_batch_add        scheduled_tlb_batch_add
+#define loam_tlb_batch_add_global scheduled_tlb_batch_add_global
+#define loam_tlb_batch_tables     scheduled_tlb_batch_tables
+#define loam_tlb_batch_full       scheduled_tlb_batch_full
+#define loam_tlb_batch_flush      scheduled_tlb_batch_flush
+#define loam_tlb_audit            scheduled_tlb_audit
+#define loam_tlb_digest           scheduled_tlb_digest
+#define loam_port_cpu             scheduled_port_cpu
+#define loam_port_tlb_flush       scheduled_port_tlb_flush
+#define loam_x86_irq_save         scheduled_irq_save
+#define loam_x86_irq_restore      scheduled_irq_restore
+#define loam_x86_write_cr3        scheduled_write_cr3
+#define loam_x86_read_cr3         scheduled_read_cr3
+#define loam_x86_write_cr4        scheduled_write_cr4
+#define loam_x86_read_cr4         scheduled_read_cr4
+#define loam_x86_invlpg           scheduled_invlpg
+#define loam_x86_invpcid          scheduled_invpcid
+#define loam_x86_invlpgb          scheduled_invlpgb
+#define loam_x86_tlbsync          scheduled_tlbsync
+
+bool scheduled_cpu_set_has(const struct loam_cpu_set *set, unsigned cpu);
+static unsigned scheduled_port_cpu(void);
+static void scheduled_port_tlb_flush(const struct loam_tlb_flush *flush);
+
+#include "../src/tlb.c"
+
+/* ---- memory --------------------------------------------------------------- */
+
+#define PAGES  2u
+#define SPACES 3u /* the kernel's, A and B */
+#define PCIDS  (1 + LOAM_TLB_SLOTS)
+#define TABLES (SPACES + 1) /* a lower one each, and the higher one of all */
+
+enum { LOWER_HALF, HIGHER_HALF, HALVES };
+
+#define HIGHER_BASE UINT64_C(0xffff800000000000)
+
+/* A frame is the page that it backs: table * PAGES + page + 1; 0: none. */
+struct sim_table {
+    bool is_freed, is_linked;
+    unsigned frame[PAGES];
+    bool is_frame_freed[PAGES];
+};
+
+struct sim_processor {
+    uint64_t cr3, cr4;
+    bool is_off; /* interrupts */
+    bool is_offline;
+    unsigned page[PCIDS][HALVES][PAGES]; /* cached frames */
+    unsigned global[PAGES];
+    unsigned upper[PCIDS][HALVES]; /* cached table + 1 */
+    uint64_t broadcast[4];
+    unsigned broadcast_count;
+};
+
+static struct {
+    struct loam_tlb tlb;
+    struct loam_tlb_space space[SPACES];
+    struct sim_table table[TABLES];
+    bool is_root_freed[SPACES];
+    struct sim_processor cpu[CPUS_MAX];
+    const struct loam_tlb_flush *pending[CPUS_MAX][CPUS_MAX]; /* asked of, by */
+    unsigned asked_count;
+} now, at_start;
+
+static bool is_global; /* are the pages of the higher half? */
+
+/* Whose interrupt handler another CPU runs for it. */
+static int acting = -1;
+
+static unsigned self_cpu(void)
+{
+    return acting >= 0 ? (unsigned)acting : scheduled_cpu();
+}
+
+static unsigned scheduled_port_cpu(void)
+{
+    return self_cpu();
+}
+
+static unsigned space_of(uint64_t cr3)
+{
+    return (unsigned)(cr3 >> 12 & 0xff) - 1;
+}
+
+static unsigned table_of(unsigned space, unsigned half)
+{
+    return half == LOWER_HALF ? space : SPACES;
+}
+
+/* One access; what it gets to must be there. */
+static void use_page(struct sim_processor *cpu, unsigned half, unsigned page)
+{
+    const unsigned pcid = (unsigned)(cpu->cr3 & 0xfff);
+    const unsigned space = space_of(cpu->cr3);
+    unsigned frame = cpu->page[pcid][half][page];
+
+    if (frame == 0 && half == HIGHER_HALF)
+        frame = cpu->global[page];
+    if (frame == 0) {
+        unsigned table = cpu->upper[pcid][half];
+        SCHEDULE_REQUIRE(!now.is_root_freed[space]);
+        if (table == 0 && now.table[table_of(space, half)].is_linked)
+            table = table_of(space, half) + 1;
+        cpu->upper[pcid][half] = table;
+        if (table == 0)
+            return;
+        SCHEDULE_REQUIRE(!now.table[table - 1].is_freed);
+        frame = now.table[table - 1].frame[page];
+        if (half == HIGHER_HALF && is_global)
+            cpu->global[page] = frame;
+        else
+            cpu->page[pcid][half][page] = frame;
+    }
+    SCHEDULE_REQUIRE(frame == 0 ||
+                     !now.table[(frame - 1) / PAGES].is_frame_freed[(frame - 1) % PAGES]);
+}
+
+/* Everything that it can reach. */
+static void use_all(unsigned self)
+{
+    for (unsigned half = 0; half < HALVES && !now.cpu[self].is_offline; half++) {
+        for (unsigned page = 0; page < PAGES; page++)
+            use_page(&now.cpu[self], half, page);
+    }
+}
+
+/* ---- the processor --------------------------------------------------------- */
+
+static void drop_pcid(struct sim_processor *cpu, unsigned pcid)
+{
+    memset(cpu->page[pcid], 0, sizeof cpu->page[pcid]);
+    memset(cpu->upper[pcid], 0, sizeof cpu->upper[pcid]);
+}
+
+static void drop_all(struct sim_processor *cpu)
+{
+    for (unsigned pcid = 0; pcid < PCIDS; pcid++)
+        drop_pcid(cpu, pcid);
+    memset(cpu->global, 0, sizeof cpu->global);
+}
+
+/* Interrupts that wait, each with a request. */
+static void serve(unsigned self)
+{
+    struct sim_processor *const cpu = &now.cpu[self];
+
+    if (cpu->is_off)
+        return;
+    for (unsigned by = 0; by < CPUS_MAX; by++) {
+        const struct loam_tlb_flush *const request = now.pending[self][by];
+        if (request == NULL)
+            continue;
+        cpu->is_off = true;
+        loam_tlb_flush_local(request);
+        cpu->is_off = false;
+        now.pending[self][by] = NULL;
+    }
+}
+
+uint64_t scheduled_irq_save(void)
+{
+    struct sim_processor *const cpu = &now.cpu[self_cpu()];
+    const uint64_t flags = cpu->is_off ? 0 : 0x200;
+
+    cpu->is_off = true;
+    return flags;
+}
+
+void scheduled_irq_restore(uint64_t flags)
+{
+    if (flags == 0)
+        return;
+    now.cpu[self_cpu()].is_off = false;
+    if (acting < 0)
+        serve(self_cpu());
+}
+
+uint64_t scheduled_read_cr3(void)
+{
+    return now.cpu[self_cpu()].cr3;
+}
+
+/* The last chance to use what is loaded. */
+void scheduled_write_cr3(uint64_t value)
+{
+    schedule_step();
+    struct sim_processor *const cpu = &now.cpu[self_cpu()];
+    use_all(self_cpu());
+    cpu->cr3 = value & ~LOAM_CR3_KEEP;
+    if ((value & LOAM_CR3_KEEP) == 0)
+        drop_pcid(cpu, (unsigned)(value & 0xfff));
+    use_all(self_cpu());
+}
+
+uint64_t scheduled_read_cr4(void)
+{
+    return now.cpu[self_cpu()].cr4;
+}
+
+void scheduled_write_cr4(uint64_t value)
+{
+    schedule_step();
+    now.cpu[self_cpu()].cr4 = value;
+    drop_all(&now.cpu[self_cpu()]);
+}
+
+static void drop_page(struct sim_processor *cpu, uint64_t virt, unsigned pcid)
+{
+    const unsigned half = virt >= HIGHER_BASE ? HIGHER_HALF : LOWER_HALF;
+    const unsigned page = (unsigned)(virt >> 12 & 0xff);
+
+    cpu->page[pcid][half][page] = 0;
+    if (half == HIGHER_HALF)
+        cpu->global[page] = 0;
+    memset(cpu->upper[pcid], 0, sizeof cpu->upper[pcid]);
+}
+
+void scheduled_invlpg(loam_virt page)
+{
+    schedule_step();
+    struct sim_processor *const cpu = &now.cpu[self_cpu()];
+    drop_page(cpu, page.addr, (unsigned)(cpu->cr3 & 0xfff));
+}
+
+void scheduled_invpcid(uint64_t type, uint64_t pcid, loam_virt page)
+{
+    (void)pcid;
+    (void)page;
+    schedule_step();
+    SCHEDULE_REQUIRE(type == LOAM_INVPCID_ALL);
+    drop_all(&now.cpu[self_cpu()]);
+}
+
+void scheduled_invlpgb(uint64_t what, uint32_t count, uint32_t tags)
+{
+    struct sim_processor *const cpu = &now.cpu[self_cpu()];
+    (void)tags;
+    schedule_step();
+    SCHEDULE_REQUIRE(count == 0 && cpu->broadcast_count < 4);
+    cpu->broadcast[cpu->broadcast_count++] = what;
+}
+
+void scheduled_tlbsync(void)
+{
+    struct sim_processor *const self = &now.cpu[self_cpu()];
+    schedule_step();
+    for (unsigned i = 0; i < self->broadcast_count; i++) {
+        for (unsigned cpu = 0; cpu < CPUS_MAX; cpu++) {
+            if ((self->broadcast[i] & LOAM_INVLPGB_VA) == 0)
+                drop_all(&now.cpu[cpu]);
+            for (unsigned pcid = 0; pcid < PCIDS; pcid++)
+                drop_page(&now.cpu[cpu], self->broadcast[i], pcid);
+        }
+    }
+    self->broadcast_count = 0;
+}
+
+/* ---- the hook -------------------------------------------------------------- */
+
+/* On @p cpu, which does nothing else, or nothing more. */
+static void interrupt_idle(unsigned cpu, unsigned by)
+{
+    acting = (int)cpu;
+    machine.is_on = false;
+    loam_tlb_flush_local(now.pending[cpu][by]);
+    machine.is_on = true;
+    acting = -1;
+    now.pending[cpu][by] = NULL;
+}
+
+static void scheduled_port_tlb_flush(const struct loam_tlb_flush *flush)
+{
+    const unsigned self = scheduled_cpu();
+
+    SCHEDULE_REQUIRE(!now.cpu[self].is_off);
+    for (unsigned cpu = 0; cpu < CPUS_MAX; cpu++) {
+        schedule_step();
+        if (!loam_cpu_set_has(&flush->cpus, cpu))
+            continue;
+        now.asked_count++;
+        now.pending[cpu][self] = flush;
+    }
+    for (unsigned cpu = 0; cpu < CPUS_MAX; cpu++) {
+        while (now.pending[cpu][self] != NULL) {
+            schedule_step();
+            serve(self);
+            if (now.pending[cpu][self] == NULL)
+                break;
+            if (cpu >= machine.world->cpus || machine.is_done[cpu])
+                interrupt_idle(cpu, self);
+            else
+                switch_to(cpu);
+        }
+    }
+}
+
+/* ---- what they do ---------------------------------------------------------- */
+
+enum does {
+    STOP,
+    TO_KERNEL,
+    TO_A,
+    TO_B,
+    UNMAP_A0, /* page 0 of A */
+    UNMAP_A1,
+    UNLINK_A, /* its table */
+    FULL_A,   /* both pages, by a full flush */
+    UNMAP_0,  /* of the higher half */
+    UNMAP_1,
+    UNLINK,
+    END_A, /* free all of it, unless somebody has it */
+    OFF,
+    ON,
+};
+
+#define CALLS 5u
+
+static const enum does (*script)[CALLS];
+
+static struct loam_virt_range page_range(unsigned half, unsigned page)
+{
+    const uint64_t base = half == HIGHER_HALF ? HIGHER_BASE : 0;
+    return loam_virt_range_of(loam_virt_at(base + page * LOAM_PAGE_SIZE), LOAM_PAGE_SIZE);
+}
+
+/* Pages [first, end) go; their frames, or their table, too, when that is known. */
+static void unmap(unsigned space, unsigned half, unsigned first, unsigned end)
+{
+    struct loam_tlb_batch batch;
+    struct sim_table *const table = &now.table[table_of(space, half)];
+    const bool is_full = first == 0 && end == PAGES && half == LOWER_HALF;
+
+    schedule_step();
+    loam_tlb_batch_begin(&batch, &now.space[space]);
+    for (unsigned page = first; page < end; page++) {
+        table->frame[page] = 0;
+        if (half == HIGHER_HALF && is_global)
+            loam_tlb_batch_add_global(&batch, page_range(half, page), LOAM_PAGE_SIZE);
+        else
+            loam_tlb_batch_add(&batch, page_range(half, page), LOAM_PAGE_SIZE);
+    }
+    if (is_full)
+        loam_tlb_batch_full(&batch);
+    loam_tlb_batch_flush(&batch);
+    for (unsigned page = first; page < end; page++)
+        table->is_frame_freed[page] = true;
+}
+
+static void unlink_table(unsigned space, unsigned half)
+{
+    struct loam_tlb_batch batch;
+    struct sim_table *const table = &now.table[table_of(space, half)];
+
+    schedule_step();
+    table->is_linked = false;
+    loam_tlb_batch_begin(&batch, &now.space[space]);
+    for (unsigned page = 0; page < PAGES; page++) {
+        if (half == HIGHER_HALF && is_global)
+            loam_tlb_batch_add_global(&batch, page_range(half, page), LOAM_PAGE_SIZE);
+        else
+            loam_tlb_batch_add(&batch, page_range(half, page), LOAM_PAGE_SIZE);
+    }
+    loam_tlb_batch_tables(&batch);
+    loam_tlb_batch_flush(&batch);
+    table->is_freed = true;
+    for (unsigned page = 0; page < PAGES; page++)
+        table->is_frame_freed[page] = true;
+}
+
+static void end_space(unsigned space)
+{
+    if (loam_tlb_disconnect(&now.space[space]) != LOAM_OK)
+        return;
+    now.is_root_freed[space] = true;
+    now.table[space].is_freed = true;
+    for (unsigned page = 0; page < PAGES; page++)
+        now.table[space].is_frame_freed[page] = true;
+}
+
+/* As loam_enter() does it. */
+static void come(unsigned self)
+{
+    now.cpu[self].is_off = true;
+    loam_tlb_online(&now.tlb);
+    scheduled_write_cr3(now.space[0].root.addr);
+    now.cpu[self].is_offline = false;
+    use_all(self);
+    now.cpu[self].is_off = false;
+    serve(self);
+}
+
+static void go(unsigned self)
+{
+    now.cpu[self].is_offline = true;
+    loam_tlb_offline(&now.tlb);
+}
+
+static void do_one(unsigned self, enum does what)
+{
+    switch (what) {
+    case TO_KERNEL:
+    case TO_A:
+    case TO_B:
+        loam_tlb_switch(&now.tlb, &now.space[what - TO_KERNEL]);
+        break;
+    case UNMAP_A0:
+    case UNMAP_A1:
+        unmap(1, LOWER_HALF, what - UNMAP_A0, what - UNMAP_A0 + 1);
+        break;
+    case FULL_A:
+        unmap(1, LOWER_HALF, 0, PAGES);
+        break;
+    case UNMAP_0:
+    case UNMAP_1:
+        unmap(0, HIGHER_HALF, what - UNMAP_0, what - UNMAP_0 + 1);
+        break;
+    case UNLINK_A:
+        unlink_table(1, LOWER_HALF);
+        break;
+    case UNLINK:
+        unlink_table(0, HIGHER_HALF);
+        break;
+    case END_A:
+        end_space(1);
+        break;
+    case OFF:
+        go(self);
+        break;
+    default:
+        come(self);
+        break;
+    }
+}
+
+static void run_script(unsigned self)
+{
+    for (unsigned i = 0; i < CALLS && script[self][i] != STOP; i++) {
+        serve(self);
+        use_all(self);
+        do_one(self, script[self][i]);
+        serve(self);
+        use_all(self);
+    }
+}
+
+static void restart(void)
+{
+    now = at_start;
+}
+
+static void finish(void)
+{
+    const char *const broken = loam_tlb_audit(&now.tlb);
+    if (broken != NULL)
+        (void)fprintf(stderr, "%s: ", broken);
+    SCHEDULE_REQUIRE(broken == NULL);
+    for (unsigned cpu = 0; cpu < CPUS_MAX; cpu++)
+        use_all(cpu);
+}
+
+/* ---- worlds ------------------------------------------------------------------ */
+
+/* Features of this round of explore_calls(). */
+static struct loam_cpu_features features;
+
+/* All CPUs online, on the spaces of @p loaded, having used all of A, B and those. */
+static void begin_with(const unsigned loaded[CPUS_MAX])
+{
+    memset(&now, 0, sizeof now);
+    loam_tlb_init(&now.tlb, &features, CPUS_MAX);
+    for (unsigned i = 0; i < SPACES; i++)
+        loam_tlb_connect(&now.tlb, &now.space[i], loam_phys_at((i + 1) * LOAM_PAGE_SIZE), i == 0);
+    for (unsigned i = 0; i < TABLES; i++) {
+        now.table[i].is_linked = true;
+        for (unsigned page = 0; page < PAGES; page++)
+            now.table[i].frame[page] = i * PAGES + page + 1;
+    }
+    for (unsigned cpu = 0; cpu < CPUS_MAX; cpu++) {
+        acting = (int)cpu;
+        now.cpu[cpu].cr3 = now.space[0].root.addr;
+        now.cpu[cpu].cr4 = LOAM_CR4_PGE;
+        loam_tlb_online(&now.tlb);
+        for (unsigned i = SPACES; i-- > 0;) {
+            loam_tlb_switch(&now.tlb, &now.space[i]);
+            use_all(cpu);
+        }
+        loam_tlb_switch(&now.tlb, &now.space[loaded[cpu]]);
+        use_all(cpu);
+    }
+    acting = -1;
+    at_start = now;
+}
+
+/* With PCIDs and INVPCID, and without; pages of the higher half global, and not; by
+ * requests, and by INVLPGB. */
+static void explore_calls(const unsigned loaded[CPUS_MAX], const enum does (*calls)[CALLS],
+                          unsigned cpus, unsigned changes)
+{
+    const struct schedule_world world = { cpus, restart, run_script, finish };
+
+    script = calls;
+    for (unsigned kind = 0; kind < 8; kind++) {
+        features = (struct loam_cpu_features){ .global_pages = true };
+        features.pcid = features.invpcid = (kind & 1) != 0;
+        is_global = (kind & 2) != 0;
+        features.invlpgb = (kind & 4) != 0;
+        features.invlpgb_pages = 1;
+        begin_with(loaded);
+        explore(&world, changes);
+    }
+}
+
+static void flush_T06_meets_who_loads_the_space(void **state)
+{
+    static const unsigned loaded[CPUS_MAX] = { 1, 0, 2 };
+    static const enum does page[3][CALLS] = { { UNMAP_A0 }, { TO_A, TO_KERNEL, TO_A } };
+    static const enum does table[3][CALLS] = { { UNLINK_A }, { TO_A, TO_B, TO_A } };
+    static const enum does full[3][CALLS] = { { FULL_A }, { TO_A, TO_B, TO_A } };
+    static const enum does two[3][CALLS] = { { UNMAP_A0, UNMAP_A1 }, { TO_A, TO_KERNEL, TO_A } };
+
+    (void)state;
+    explore_calls(loaded, page, 2, 2);
+    explore_calls(loaded, table, 2, 2);
+    explore_calls(loaded, full, 2, 2);
+    explore_calls(loaded, two, 2, 2);
+}
+
+/* By a CPU that has not even loaded it: just the generation. */
+static void flush_T06_meets_who_leaves_the_space(void **state)
+{
+    static const unsigned loaded[CPUS_MAX] = { 0, 1, 1 };
+    static const enum does page[3][CALLS] = { { UNMAP_A0 }, { TO_B, TO_A } };
+    static const enum does table[3][CALLS] = { { UNLINK_A }, { TO_KERNEL, TO_A } };
+    static const enum does three[3][CALLS] = { { UNLINK_A }, { TO_B, TO_A }, { TO_B } };
+
+    (void)state;
+    explore_calls(loaded, page, 2, 2);
+    explore_calls(loaded, table, 2, 2);
+    explore_calls(loaded, three, 3, 2);
+}
+
+static void flush_T05_of_two_at_the_same_time(void **state)
+{
+    static const unsigned loaded[CPUS_MAX] = { 1, 1, 1 };
+    static const enum does lower[3][CALLS] = { { UNMAP_A0 }, { UNMAP_A1 } };
+    static const enum does higher[3][CALLS] = { { UNMAP_0 }, { UNMAP_1 } };
+    static const enum does both[3][CALLS] = { { UNLINK_A }, { UNLINK } };
+
+    (void)state;
+    explore_calls(loaded, lower, 2, 3);
+    explore_calls(loaded, higher, 2, 2);
+    explore_calls(loaded, both, 2, 2);
+}
+
+/* Requests of two reach the third one in either order, or when it has left. */
+static void flush_T11_frees_nothing_before_all_have_answered(void **state)
+{
+    static const unsigned loaded[CPUS_MAX] = { 1, 1, 1 };
+    static const enum does stays[3][CALLS] = { { UNMAP_A0 }, { UNMAP_A1 }, { TO_A } };
+    static const enum does moves[3][CALLS] = { { UNMAP_A0 }, { UNMAP_A1 }, { TO_B, TO_A } };
+
+    (void)state;
+    explore_calls(loaded, stays, 3, 2);
+    explore_calls(loaded, moves, 3, 2);
+}
+
+/* What is not global, and tables, under PCIDs that are not loaded. */
+static void flush_T10_of_the_higher_half_meets_switches(void **state)
+{
+    static const unsigned loaded[CPUS_MAX] = { 0, 1, 2 };
+    static const enum does page[3][CALLS] = { { UNMAP_0 }, { TO_B, TO_A } };
+    static const enum does two[3][CALLS] = { { UNMAP_0 }, { TO_B, TO_KERNEL }, { UNMAP_1, TO_A } };
+    static const enum does table[3][CALLS] = { { UNLINK }, { TO_B, TO_A } };
+
+    (void)state;
+    explore_calls(loaded, page, 2, 2);
+    explore_calls(loaded, table, 2, 2);
+    explore_calls(loaded, two, 3, 2);
+}
+
+static void flush_T06_meets_who_comes_and_goes(void **state)
+{
+    static const unsigned loaded[CPUS_MAX] = { 0, 0, 0 };
+    static const enum does higher[3][CALLS] = { { UNMAP_0, UNMAP_1 }, { OFF, ON } };
+    static const enum does table[3][CALLS] = { { UNLINK }, { OFF, ON, TO_A } };
+    static const enum does lower[3][CALLS] = { { TO_A, UNMAP_A0 }, { OFF, ON, TO_A } };
+
+    (void)state;
+    explore_calls(loaded, higher, 2, 2);
+    explore_calls(loaded, table, 2, 2);
+    explore_calls(loaded, lower, 2, 2);
+}
+
+/* The end of a space that CPUs are about to leave. */
+static void disconnect_P24_meets_who_leaves(void **state)
+{
+    static const unsigned loaded[CPUS_MAX] = { 1, 1, 0 };
+    static const enum does calls[3][CALLS] = { { TO_KERNEL, END_A }, { TO_B, TO_KERNEL } };
+
+    (void)state;
+    explore_calls(loaded, calls, 2, 3);
+}
+
+/* INVLPGB needs no request; nor does a space that nobody else has. */
+static void flush_T01_asks_nobody_where_that_is_not_needed(void **state)
+{
+    static const unsigned loaded[CPUS_MAX] = { 1, 0, 2 };
+    static const enum does calls[3][CALLS] = { { UNMAP_A0, FULL_A }, { TO_B, TO_KERNEL } };
+    const struct schedule_world world = { 2, restart, run_script, finish };
+
+    (void)state;
+    features = (struct loam_cpu_features){ .global_pages = true, .pcid = true, .invpcid = true };
+    begin_with(loaded);
+    script = calls;
+    explore(&world, 2);
+    assert_int_equal(now.asked_count, 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(flush_T06_meets_who_loads_the_space),
+        cmocka_unit_test(flush_T06_meets_who_leaves_the_space),
+        cmocka_unit_test(flush_T05_of_two_at_the_same_time),
+        cmocka_unit_test(flush_T11_frees_nothing_before_all_have_answered),
+        cmocka_unit_test(flush_T10_of_the_higher_half_meets_switches),
+        cmocka_unit_test(flush_T06_meets_who_comes_and_goes),
+        cmocka_unit_test(disconnect_P24_meets_who_leaves),
+        cmocka_unit_test(flush_T01_asks_nobody_where_that_is_not_needed),
+    };
+    return RUN_TESTS(tests);
+}
