@@ -67,6 +67,7 @@ static _Noreturn void give_up(const struct cpu *cpu, const char *what)
         *to++ = digits[--count];
     while (*what != '\0')
         *to++ = *what++;
+    *to = '\0';
     PANIC(rule, cpu->index, cpu->apic_id);
 }
 
