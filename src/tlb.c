@@ -438,14 +438,13 @@ static void tlb_broadcast_range(const struct loam_cpu_features *features,
 static void tlb_broadcast(const struct loam_tlb *tlb, const struct loam_tlb_batch *batch)
 {
     const struct loam_tlb_flush *const flush = &batch->flush;
+    const uint64_t what = flush->is_full && flush->is_kernel ? LOAM_INVLPGB_GLOBAL : 0;
 
     for (unsigned i = 0; i < flush->range_count && !flush->is_full; i++)
         tlb_broadcast_range(&tlb->features, &flush->range[i]);
     /* A table may have been reached through addresses beside the ranges. */
-    if (flush->is_full)
-        loam_x86_invlpgb(flush->is_kernel ? LOAM_INVLPGB_GLOBAL : 0, 0, 0);
-    else if (batch->has_tables)
-        loam_x86_invlpgb(0, 0, 0);
+    if (flush->is_full || batch->has_tables)
+        loam_x86_invlpgb(what, 0, 0);
     loam_x86_tlbsync();
 }
 

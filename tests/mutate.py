@@ -242,7 +242,8 @@ def read_list():
 
 # What must be listed: changes of what addresses mean, and orders of memory.
 CRITICAL = re.compile(
-    r"loam_x86_write_cr[034]\(|loam_x86_wrmsr\(|\bwrmsr\b|invlpg|wbinvd|"
+    r"loam_x86_write_cr[034]\(|loam_x86_wrmsr\(|\bwrmsr\b|"
+    r"\binvlpg\b|loam_x86_inv\w+\(|loam_x86_tlbsync\(|wbinvd|"
     r"\b(cpu_)?write_cr[034]\(|mov\w*\s+[^,]+,\s*%cr[034]|loam_tlb_flush_local\(|"
     r"loam_port_tlb_flush\(|memory_order_(acquire|release|acq_rel|seq_cst)|atomic_thread_fence|"
     r"__atomic_|__sync_|\b[lms]fence\b")

@@ -84,11 +84,12 @@ check-deep:
 	@tools/deps.sh test
 	@tools/deps.sh deep
 	$(PARALLEL) $(BUILD)/host/frame_schedule_test $(BUILD)/host/zero_schedule_test \
-		$(BUILD)/host/record_schedule_test
+		$(BUILD)/host/record_schedule_test $(BUILD)/host/tlb_schedule_test
 	@python3 tests/run.py --jobs $(JOBS) \
 		--suite schedules/frame $(BUILD)/host/frame_schedule_test \
 		--suite schedules/zero $(BUILD)/host/zero_schedule_test \
 		--suite schedules/record $(BUILD)/host/record_schedule_test \
+		--suite schedules/tlb $(BUILD)/host/tlb_schedule_test \
 		--suite models 'tests/models/run.sh tests/models/frame_block.pml'
 
 mutants:

@@ -124,32 +124,23 @@ static unsigned table_of(unsigned space, unsigned half)
     return half == LOWER_HALF ? space : SPACES;
 }
 
-/* One access; what it gets to must be there. */
+/* One access, and a walk that some neighbour may need: all of it must be there. */
 static void use_page(struct sim_processor *cpu, unsigned half, unsigned page)
 {
     const unsigned pcid = (unsigned)(cpu->cr3 & 0xfff);
     const unsigned space = space_of(cpu->cr3);
-    unsigned frame = cpu->page[pcid][half][page];
+    unsigned *const cached =
+        half == HIGHER_HALF && is_global ? &cpu->global[page] : &cpu->page[pcid][half][page];
+    unsigned *const upper = &cpu->upper[pcid][half];
 
-    if (frame == 0 && half == HIGHER_HALF)
-        frame = cpu->global[page];
-    if (frame == 0) {
-        unsigned table = cpu->upper[pcid][half];
-        SCHEDULE_REQUIRE(!now.is_root_freed[space]);
-        if (table == 0 && now.table[table_of(space, half)].is_linked)
-            table = table_of(space, half) + 1;
-        cpu->upper[pcid][half] = table;
-        if (table == 0)
-            return;
-        SCHEDULE_REQUIRE(!now.table[table - 1].is_freed);
-        frame = now.table[table - 1].frame[page];
-        if (half == HIGHER_HALF && is_global)
-            cpu->global[page] = frame;
-        else
-            cpu->page[pcid][half][page] = frame;
-    }
-    SCHEDULE_REQUIRE(frame == 0 ||
-                     !now.table[(frame - 1) / PAGES].is_frame_freed[(frame - 1) % PAGES]);
+    SCHEDULE_REQUIRE(!now.is_root_freed[space]);
+    if (*upper == 0 && now.table[table_of(space, half)].is_linked)
+        *upper = table_of(space, half) + 1;
+    SCHEDULE_REQUIRE(*upper == 0 || !now.table[*upper - 1].is_freed);
+    if (*cached == 0 && *upper != 0)
+        *cached = now.table[*upper - 1].frame[page];
+    SCHEDULE_REQUIRE(*cached == 0 ||
+                     !now.table[(*cached - 1) / PAGES].is_frame_freed[(*cached - 1) % PAGES]);
 }
 
 /* Everything that it can reach. */
