@@ -250,7 +250,7 @@ static void two_trees(void)
             table[0] = (base + (level + 1) * UINT64_C(0x1000)) | 7;
         }
         uint64_t *const last = machine_ram(base + 3 * UINT64_C(0x1000));
-        last[1] = t == 0 ? 0x8107 : 0x7107;
+        last[1] = t == 0 ? 0x8103 : 0x7103; /* not for user mode: SMAP is on */
     }
 }
 
