@@ -333,6 +333,7 @@ enum does {
     UNMAP_A1,
     UNLINK_A, /* its table */
     FULL_A,   /* both pages, by a full flush */
+    FULL_A0,  /* one */
     UNMAP_0,  /* of the higher half */
     UNMAP_1,
     UNLINK,
@@ -351,12 +352,11 @@ static struct loam_virt_range page_range(unsigned half, unsigned page)
     return loam_virt_range_of(loam_virt_at(base + page * LOAM_PAGE_SIZE), LOAM_PAGE_SIZE);
 }
 
-/* Pages [first, end) go; their frames, or their table, too, when that is known. */
-static void unmap(unsigned space, unsigned half, unsigned first, unsigned end)
+/* Pages [first, end) go, and their frames when that is known to all. */
+static void unmap(unsigned space, unsigned half, unsigned first, unsigned end, bool is_full)
 {
     struct loam_tlb_batch batch;
     struct sim_table *const table = &now.table[table_of(space, half)];
-    const bool is_full = first == 0 && end == PAGES && half == LOWER_HALF;
 
     schedule_step();
     loam_tlb_batch_begin(&batch, &now.space[space]);
@@ -433,14 +433,17 @@ static void do_one(unsigned self, enum does what)
         break;
     case UNMAP_A0:
     case UNMAP_A1:
-        unmap(1, LOWER_HALF, what - UNMAP_A0, what - UNMAP_A0 + 1);
+        unmap(1, LOWER_HALF, what - UNMAP_A0, what - UNMAP_A0 + 1, false);
         break;
     case FULL_A:
-        unmap(1, LOWER_HALF, 0, PAGES);
+        unmap(1, LOWER_HALF, 0, PAGES, true);
+        break;
+    case FULL_A0:
+        unmap(1, LOWER_HALF, 0, 1, true);
         break;
     case UNMAP_0:
     case UNMAP_1:
-        unmap(0, HIGHER_HALF, what - UNMAP_0, what - UNMAP_0 + 1);
+        unmap(0, HIGHER_HALF, what - UNMAP_0, what - UNMAP_0 + 1, false);
         break;
     case UNLINK_A:
         unlink_table(1, LOWER_HALF);
@@ -586,10 +589,12 @@ static void flush_T11_frees_nothing_before_all_have_answered(void **state)
     static const unsigned loaded[CPUS_MAX] = { 1, 1, 1 };
     static const enum does stays[3][CALLS] = { { UNMAP_A0 }, { UNMAP_A1 }, { TO_A } };
     static const enum does moves[3][CALLS] = { { UNMAP_A0 }, { UNMAP_A1 }, { TO_B, TO_A } };
+    static const enum does full[3][CALLS] = { { FULL_A0 }, { TO_A }, { UNMAP_A1 } };
 
     (void)state;
     explore_calls(loaded, stays, 3, 2);
     explore_calls(loaded, moves, 3, 2);
+    explore_calls(loaded, full, 3, 2);
 }
 
 /* What is not global, and tables, under PCIDs that are not loaded. */
@@ -604,6 +609,22 @@ static void flush_T10_of_the_higher_half_meets_switches(void **state)
     explore_calls(loaded, page, 2, 2);
     explore_calls(loaded, table, 2, 2);
     explore_calls(loaded, two, 3, 2);
+}
+
+/* Two changes of pages that are not global; the second one is asked for first, and
+ * the space that is loaded then is left before the first one is. */
+static void flush_T10_that_was_overtaken_meets_a_switch(void **state)
+{
+    static const unsigned loaded[CPUS_MAX] = { 0, 1, 0 };
+    static const enum does calls[3][CALLS] = { { UNMAP_0 }, { TO_B, TO_A }, { UNMAP_1 } };
+    const struct schedule_world world = { 3, restart, run_script, finish };
+
+    (void)state;
+    features = (struct loam_cpu_features){ .global_pages = true, .pcid = true, .invpcid = true };
+    is_global = false;
+    begin_with(loaded);
+    script = calls;
+    explore(&world, 3);
 }
 
 static void flush_T06_meets_who_comes_and_goes(void **state)
@@ -652,6 +673,7 @@ int main(void)
         cmocka_unit_test(flush_T05_of_two_at_the_same_time),
         cmocka_unit_test(flush_T11_frees_nothing_before_all_have_answered),
         cmocka_unit_test(flush_T10_of_the_higher_half_meets_switches),
+        cmocka_unit_test(flush_T10_that_was_overtaken_meets_a_switch),
         cmocka_unit_test(flush_T06_meets_who_comes_and_goes),
         cmocka_unit_test(disconnect_P24_meets_who_leaves),
         cmocka_unit_test(flush_T01_asks_nobody_where_that_is_not_needed),
