@@ -159,11 +159,10 @@ static void tlb_drop_all(bool has_invpcid)
     }
 }
 
-/* Everything: other slots are as good as empty. */
-static void tlb_drop_slots(const struct loam_tlb *tlb, struct loam_tlb_cpu *cpu)
+/* Everything. Where the other PCIDs stay, for want of PGE, they are behind the kernel
+ * generation by now. */
+static void tlb_drop_everything(const struct loam_tlb *tlb, struct loam_tlb_cpu *cpu)
 {
-    for (unsigned i = 0; i <= LOAM_TLB_SLOTS; i++)
-        cpu->slot[i].space_id = 0;
     if (cpu->loaded != NULL)
         tlb_stamp(tlb, &cpu->slot[cpu->current], cpu->loaded);
     tlb_drop_all(tlb->features.invpcid);
@@ -188,7 +187,7 @@ static void tlb_apply(const struct loam_tlb *tlb, struct loam_tlb_cpu *cpu,
     bool is_stale = cpu->loaded == flush->space && slot->generation < flush->generation;
 
     if (flush->is_full && flush->is_kernel) {
-        tlb_drop_slots(tlb, cpu);
+        tlb_drop_everything(tlb, cpu);
         return;
     }
     if (is_stale && (flush->is_full || slot->generation + 1 != flush->generation)) {
@@ -290,7 +289,7 @@ void loam_tlb_online(struct loam_tlb *tlb)
     cpu->next = 1;
     tlb_set_add(&tlb->kernel->cpus, here.index);
     tlb_set_add(&tlb->online, here.index);
-    tlb_drop_slots(tlb, cpu);
+    tlb_drop_everything(tlb, cpu);
     tlb_leave(here);
 }
 

@@ -167,6 +167,14 @@ static void drop_all(struct sim_processor *cpu)
     memset(cpu->global, 0, sizeof cpu->global);
 }
 
+/* Its own doing: a CPU that comes online uses what it likes from here on. */
+static void drop_all_here(void)
+{
+    drop_all(&now.cpu[self_cpu()]);
+    now.cpu[self_cpu()].is_offline = false;
+    use_all(self_cpu());
+}
+
 /* Interrupts that wait, each with a request. */
 static void serve(unsigned self)
 {
@@ -229,7 +237,7 @@ void scheduled_write_cr4(uint64_t value)
 {
     schedule_step();
     now.cpu[self_cpu()].cr4 = value;
-    drop_all(&now.cpu[self_cpu()]);
+    drop_all_here();
 }
 
 static void drop_page(struct sim_processor *cpu, uint64_t virt, unsigned pcid)
@@ -256,7 +264,7 @@ void scheduled_invpcid(uint64_t type, uint64_t pcid, loam_virt page)
     (void)page;
     schedule_step();
     SCHEDULE_REQUIRE(type == LOAM_INVPCID_ALL);
-    drop_all(&now.cpu[self_cpu()]);
+    drop_all_here();
 }
 
 void scheduled_invlpgb(uint64_t what, uint32_t count, uint32_t tags)
@@ -405,18 +413,6 @@ static void end_space(unsigned space)
         now.table[space].is_frame_freed[page] = true;
 }
 
-/* As loam_enter() does it. */
-static void come(unsigned self)
-{
-    now.cpu[self].is_off = true;
-    loam_tlb_online(&now.tlb);
-    scheduled_write_cr3(now.space[0].root.addr);
-    now.cpu[self].is_offline = false;
-    use_all(self);
-    now.cpu[self].is_off = false;
-    serve(self);
-}
-
 static void go(unsigned self)
 {
     now.cpu[self].is_offline = true;
@@ -458,7 +454,7 @@ static void do_one(unsigned self, enum does what)
         go(self);
         break;
     default:
-        come(self);
+        loam_tlb_online(&now.tlb);
         break;
     }
 }
