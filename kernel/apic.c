@@ -49,13 +49,14 @@
 
 #define PIT_CHANNEL_2  0x42u
 #define PIT_COMMAND    0x43u
-#define PIT_ONE_SHOT_2 0xb0u  /* channel 2, both bytes, mode 0: its output rises at the end */
-#define PIT_COUNT      11932u /* a hundredth of a second, at 1193182 Hz */
+#define PIT_ONE_SHOT_2 0xb0u /* channel 2, both bytes, mode 0: its output rises at the end */
+#define PIT_COUNT      1193u /* a thousandth of a second, at 1193182 Hz */
+#define PIT_COUNTS     10u   /* that make a hundredth */
 #define PIT_PORT_B     0x61u
 #define PIT_GATE       0x01u
 #define PIT_SPEAKER    0x02u
 #define PIT_OUTPUT     0x20u
-#define PIT_TRIES      3u                   /* the shortest counts: others were held up */
+#define PIT_TRIES      16u                  /* the shortest counts: others were held up */
 #define PIT_CYCLES_MAX UINT64_C(2000000000) /* then there is no PIT */
 
 enum apic_mode { APIC_NONE, APIC_MAPPED, APIC_X2 };
@@ -122,13 +123,13 @@ static void calibrate_timer(void)
     write_register(APIC_TIMER_DIVIDE, TIMER_DIVIDE_16);
     for (unsigned i = 0; i < PIT_TRIES; i++) {
         const uint32_t ticks = count_ticks();
-        if (ticks < TIMER_LEAST) {
+        if (ticks < TIMER_LEAST / PIT_COUNTS) {
             log_warn("timer: it cannot be measured, there is no PIT: its pace is guessed");
             return;
         }
         least = ticks < least ? ticks : least;
     }
-    timer_count = least;
+    timer_count = least * PIT_COUNTS;
     log_info("timer: %u ticks in a hundredth of a second", timer_count);
 }
 
