@@ -27,6 +27,7 @@
 #include "src/lock.c"
 #include "src/locked.c"
 #include "src/memmap.c"
+#include "src/names.c"
 #include "src/once.c"
 #include "src/paging.c"
 #include "src/paging_look.c"
