@@ -14,6 +14,8 @@
 #include "src/cpu.c"
 #include "src/debug.c"
 #include "src/directmap.c"
+#include "src/dump.c"
+#include "src/dump_lint.c"
 #include "src/early.c"
 #include "src/frame.c"
 #include "src/frame_measure.c"

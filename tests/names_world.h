@@ -7,7 +7,7 @@
 
 #include "loam_world.h"
 
-#include <loam/names.h>
+#include <loam/dump.h>
 
 #define WINDOW UINT64_C(0xffffc00000000000)
 #define DEVICE UINT64_C(0xffffffffc0000000)
@@ -83,6 +83,66 @@ static inline uint64_t *entry_of(uint64_t virt, unsigned level)
         assert_int_equal(*word & 0x81, 1);
         table = *word & UINT64_C(0x000ffffffffff000);
     }
+}
+
+/* ---- paper ---------------------------------------------------------------- */
+
+static char paper[1 << 16];
+static size_t paper_length;
+
+/* No lock is held while somebody else's code runs. */
+static inline void paper_write(void *context, const char *text, size_t size_bytes)
+{
+    assert_null(context);
+    assert_true(machine_interrupts());
+    assert_true(paper_length + size_bytes < sizeof(paper));
+    memcpy(paper + paper_length, text, size_bytes);
+    paper_length += size_bytes;
+    paper[paper_length] = '\0';
+}
+
+static inline struct loam_writer paper_start(void)
+{
+    paper_length = 0;
+    paper[0] = '\0';
+    return (struct loam_writer){ paper_write, NULL };
+}
+
+static inline const char *dumped(void)
+{
+    const struct loam_writer writer = paper_start();
+    loam_space_dump(&names, &writer);
+    return paper;
+}
+
+/* The line of the dump that begins at an address; terminated, in an array of its own. */
+static inline const char *dump_line_at(uint64_t virt)
+{
+    static char line[512];
+    char start[24];
+    (void)snprintf(start, sizeof start, "0x%016llx-", (unsigned long long)virt);
+    const char *at = strstr(dumped(), start);
+    if (at == NULL)
+        fail_msg("no line at %s in\n%s", start, paper);
+    const size_t length = (size_t)(strchr(at, '\n') - at);
+    assert_true(length < sizeof line);
+    memcpy(line, at, length);
+    line[length] = '\0';
+    return line;
+}
+
+static inline void expect_words(const char *text, const char *words)
+{
+    if (strstr(text, words) == NULL)
+        fail_msg("no \"%s\" in\n%s", words, text);
+    assert_non_null(strstr(text, words));
+}
+
+static inline void expect_no_words(const char *text, const char *words)
+{
+    if (strstr(text, words) != NULL)
+        fail_msg("\"%s\" in\n%s", words, text);
+    assert_null(strstr(text, words));
 }
 
 #endif
