@@ -17,6 +17,7 @@
 #include "src/dump.c"
 #include "src/dump_lint.c"
 #include "src/early.c"
+#include "src/explain.c"
 #include "src/frame.c"
 #include "src/frame_measure.c"
 #include "src/frame_range.c"
