@@ -3,6 +3,7 @@
  */
 #include "address.h"
 
+#include "layout.h"
 #include "log.h"
 #include "memory.h"
 #include "symbols.h"
@@ -23,16 +24,33 @@ bool address_is_known(uint64_t address)
            loam_space_query(&memory.space, loam_virt_at(address), &unused) == LOAM_OK;
 }
 
-struct address_rights address_rights_of(unsigned prot)
+/* What lies above the direct map, beside the image: layout.h. */
+static const struct loam_landmark landmarks[] = {
+    { { { LAYOUT_APIC }, LOAM_PAGE_SIZE }, "local APIC" },
+    { { { LAYOUT_FIRMWARE }, LAYOUT_STACKS - LAYOUT_FIRMWARE }, "firmware tables" },
+    { { { LAYOUT_STACKS }, LAYOUT_SCRATCH - LAYOUT_STACKS }, "stacks" },
+    { { { LAYOUT_SCRATCH }, UINT64_C(0) - LAYOUT_SCRATCH }, "scratch" },
+};
+
+void address_open(struct address_book *book)
 {
-    return (struct address_rights){ { 'r', (prot & LOAM_PROT_WRITE) != 0 ? 'w' : '-',
-                                      (prot & LOAM_PROT_EXEC) != 0 ? 'x' : '-', '\0' } };
+    book->image = (struct loam_image){ .section_count = 0 };
+    (void)!loam_image_add(&book->image, kernel_text_start, kernel_text_end, LOAM_PROT_EXEC);
+    (void)!loam_image_add(&book->image, kernel_rodata_start, kernel_rodata_end, LOAM_PROT_READ);
+    (void)!loam_image_add(&book->image, kernel_data_start, kernel_data_end, LOAM_PROT_WRITE);
+    book->names = loam_names_of(&memory);
+    book->names.image = &book->image;
+    book->names.landmark = landmarks;
+    book->names.landmark_count = sizeof landmarks / sizeof landmarks[0];
 }
 
-const char *address_cache_name(unsigned cache)
+void address_open_all(struct address_book *book)
 {
-    static const char *const names[LOAM_CACHES] = { "WB", "WT", "UC-", "UC", "WP", "WC" };
-    return cache < LOAM_CACHES ? names[cache] : "?";
+    struct loam_translation at;
+    address_open(book);
+    book->image.virt_base = loam_virt_of(kernel_text_start);
+    if (loam_space_query(&memory.space, book->image.virt_base, &at) == LOAM_OK)
+        book->image.phys_base = at.phys;
 }
 
 static void describe_owner(loam_phys phys)
@@ -61,8 +79,8 @@ void address_describe(uint64_t address)
         if (symbols_find(address, &symbol))
             log_error("  symbol: %s+0x%lx", symbol.name, address - symbol.address);
         log_error("  mapped: physical 0x%016lx, %lu KiB page, %s, %s", at.phys.addr,
-                  at.page_size >> 10, address_rights_of(at.attr.prot).text,
-                  address_cache_name(at.attr.cache));
+                  at.page_size >> 10, loam_rights_of(at.attr.prot).text,
+                  loam_cache_name(at.attr.cache));
         describe_owner(at.phys);
     } else if (st == LOAM_INVALID) {
         log_error("  mapped: nothing, the address is not canonical");

@@ -4,8 +4,21 @@
 #ifndef KERNEL_ADDRESS_H
 #define KERNEL_ADDRESS_H
 
+#include <loam/names.h>
 #include <stdbool.h>
 #include <stdint.h>
+
+/* Names of the kernel's addresses, for the library's dumps and reports. */
+struct address_book {
+    struct loam_image image; /* phys_base and virt_base are 0: not known */
+    struct loam_names names;
+};
+
+/* Fill it; must not move then. After loam_init(), any context; takes no lock. */
+void address_open(struct address_book *book);
+
+/* Fill it, where the image lies in memory, too: asks the page tables. */
+void address_open_all(struct address_book *book);
 
 /** Is it mapped, so that there is something to tell? False too while page tables change. */
 bool address_is_known(uint64_t address);
@@ -16,14 +29,5 @@ bool address_is_known(uint64_t address);
  * it says so instead.
  */
 void address_describe(uint64_t address);
-
-/* "rwx" of a protection: what is denied is a dash. */
-struct address_rights {
-    char text[4];
-};
-struct address_rights address_rights_of(unsigned prot);
-
-/** Name of a cache type. @param cache enum loam_cache, any value @return never NULL */
-const char *address_cache_name(unsigned cache);
 
 #endif

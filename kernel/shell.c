@@ -3,6 +3,8 @@
  */
 #include "shell.h"
 
+#include <loam/dump.h>
+
 #include "address.h"
 #include "apic.h"
 #include "demos.h"
@@ -21,7 +23,6 @@
 #define LINE_MAX  80u
 #define BACKSPACE '\b'
 #define DELETE    '\177'
-#define MAP_SHIFT 10u /* sizes in KiB */
 
 /* ---- commands ------------------------------------------------------------------ */
 
@@ -44,20 +45,18 @@ static void show_heap(const char *argument)
 
 static void show_map(const char *argument)
 {
-    struct loam_mapping run;
-    uint64_t at = 0;
+    const struct loam_writer writer = log_writer();
+    struct address_book book;
+    struct loam_lint finding;
     (void)argument;
-    while (loam_space_next(&memory.space, loam_virt_at(at), &run) == LOAM_OK) {
-        const uint64_t last = run.virt.start.addr + (run.virt.size - 1);
-        log_text("0x%016lx-0x%016lx %10lu KiB %7lu KiB pages %s%s %-3s -> 0x%lx\n",
-                 run.virt.start.addr, last, run.virt.size >> MAP_SHIFT, run.page_size >> MAP_SHIFT,
-                 address_rights_of(run.attr.prot).text,
-                 (run.attr.prot & LOAM_PROT_GLOBAL) != 0 ? "g" : "-",
-                 address_cache_name(run.attr.cache), run.phys.addr);
-        if (last == UINT64_MAX)
-            return;
-        at = last + 1;
-    }
+    address_open_all(&book);
+    loam_space_dump(&book.names, &writer);
+    const char *broken = loam_space_lint(&book.names, &finding);
+    if (broken == NULL)
+        log_info("lint: sound");
+    else
+        log_error("%s: 0x%016lx, also 0x%016lx, physical 0x%016lx", broken, finding.at.addr,
+                  finding.other.addr, finding.phys.addr);
 }
 
 static void show_cpus(const char *argument)
@@ -126,7 +125,7 @@ static const struct command {
     { "help", "these lines", show_help },
     { "usage", "physical memory and the heap: whose, how much", show_usage },
     { "heap", "which heap is in use, and how much of it", show_heap },
-    { "map", "the page tables, run by run", show_map },
+    { "map", "the page tables, range by range, and what is wrong with them", show_map },
     { "cpus", "the machine's CPUs", show_cpus },
     { "numa", "the nodes: how much memory, which CPUs", show_numa },
     { "demo", "[NAME] one demo, or their names", run_demo },

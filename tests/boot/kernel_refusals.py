@@ -110,10 +110,18 @@ def misuses():
 misuses()
 
 
+def explained(k):
+    """(level, where the entry lies, the entry) of each level in a report, from the root down."""
+    found = k.all(r"ERROR   level (\d), entry \d+ at (0x[0-9a-f]{16}): (0x[0-9a-f]{16}) ")
+    return [(int(level), int(at, 16), int(entry, 16)) for level, at, entry in found]
+
+
 @case("stack-overflow", quick=True)
 def _():
     k = report("overflow", "page fault: write at 0xffffffffd0000", "use_stack")
     expect("guard page of the main stack of CPU 0" in k.text, "no word of the guard page")
+    equal(explained(k)[-1][0], 1, "level that has nothing")
+    expect("where: stacks from 0xffffffffd0000000" in k.text, "where is it?")
 
 
 @case("fault-under-a-wild-frame-pointer", quick=True)
@@ -127,8 +135,9 @@ def _():
 def _():
     k = report("fault=0x10", "page fault: read at 0x0000000000000010: not mapped", "provoke_fault",
                "run")
-    expect("mapped: nothing" in k.text, "is it mapped?")
-    expect("near null, perhaps member 0x10" in k.text, "no hint")
+    equal(len(explained(k)), 1, "levels")
+    expect("why: nothing is mapped there, the entry is not present at level 4" in k.text, "why?")
+    expect("near null, perhaps member 0x0000000000000010 of" in k.text, "no hint")
 
 
 @case("fault-write-to-text", quick=True)
@@ -137,7 +146,18 @@ def _():
     k = report(f"fault=write:{text:#x}", f"page fault: write at {text:#018x}: the mapping does not",
                "provoke_fault")
     phys, = k.fields(r"kernel image: 0x[0-9a-f]+, physical (0x[0-9a-f]+)")
-    expect(f"mapped: physical {phys:#018x}, 4 KiB page, r-x, WB" in k.text, "what is mapped?")
+    steps = explained(k)
+    equal([level for level, *_ in steps], [4, 3, 2, 1], "levels")
+    for (_, _, table), (_, at, _) in zip(steps, steps[1:]):
+        equal(at & ~0xFFF, table & 0xFFFFFFFFFF000, "table that an entry names")
+    equal(steps[0][1] & ~0xFFF, int(k.all(r"cr3 ([0-9a-f]{16})")[0], 16) & ~0xFFF, "root")
+    equal([index for index in (steps[0][1] & 0xFFF, steps[3][1] & 0xFFF)],
+          [(text >> shift & 511) * 8 for shift in (39, 12)], "entries of root and lowest table")
+    equal(steps[3][2] & 0xFFFFFFFFFF000, phys, "page that the last entry names")
+    expect(f"4 KiB page at {phys:#018x}, r-x-g WB" in k.text, "what is mapped?")
+    expect("why: the page is read-only, writing is not allowed at level 1" in k.text, "why?")
+    expect("where: kernel text from 0xffffffff80000000" in k.text, "where is it?")
+    expect(f"memory: physical {phys:#018x}\n" in k.text, "memory behind")
     equal(k.all(r"ERROR   owner: (\w+), 0x"), ["executable"], "owner")
     expect("code and constants of the kernel are read-only" in k.text, "no hint")
 
@@ -149,7 +169,8 @@ def _():
     alias = phys + 0xFFFF800000000000
     k = report(f"fault=write:{alias:#x}", f"page fault: write at {alias:#018x}: the mapping does",
                cpus=1)
-    expect(", r--, WB" in k.text, "rights of the alias")
+    expect(", r---g WB" in k.text, "rights of the alias")
+    expect("where: direct map from 0xffff800000000000" in k.text, "where is it?")
     equal(k.all(r"ERROR   owner: (\w+), 0x"), ["executable"], "owner")
 
 
@@ -158,14 +179,16 @@ def _():
     data = symbol("kernel_data_start")
     k = report(f"fault=execute:{data:#x}", f"page fault: execution at {data:#018x}: the mapping",
                "run")
-    expect("rw-, WB" in k.text, "rights of data")
+    expect(", rw--g WB" in k.text, "rights of data")
+    expect("why: the page is not executable, forbidden at level 1" in k.text, "why?")
     expect("data is never executable" in k.text, "no hint")
 
 
 @case("fault-mmio-through-the-direct-map", quick=True)
 def _():
     k = report("fault=0xffff8000fed1c010", "page fault: read at 0xffff8000fed1c010: not mapped")
-    expect("the direct map would have physical 0x00000000fed1c010 here" in k.text, "no hint")
+    expect("memory: physical 0x00000000fed1c010 would be shown there" in k.text, "no hint")
+    expect("the direct map does not show memory of this owner" in k.text, "no hint")
     equal(k.all(r"ERROR   owner: (\w+), 0x"), ["reserved"], "owner")
 
 

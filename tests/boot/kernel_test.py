@@ -357,23 +357,49 @@ def interactive(lines, cpus=2, cmdline="shell"):
     return status, text.decode("latin-1").replace("\r", "")
 
 
+def check_map(text):
+    """The dump of the page tables: its form, its sums, and what it must name."""
+    rows = re.findall(r"^0x([0-9a-f]{16})-0x([0-9a-f]{16}) +[\d.]+ [KMGT]iB ([124])( [KMG]iB) "
+                      r"(WB|UC|WC) +(r[w-][x-][u-][g-])  0x([0-9a-f]{16})  (\w.*?) +of (\w.*)$",
+                      text, re.MULTILINE)
+    rows = [(int(first, 16), int(last, 16) + 1, rights, int(phys, 16), name, rest)
+            for first, last, _, _, _, rights, phys, name, rest in rows]
+    lines = text[text.index("first-last "):text.index("INFO  lint: sound")].split("\n")
+    equal(len(rows), len(lines) - 3, f"lines of the form wanted, in {lines}")
+    for (_, end, *_), (start, *_) in zip(rows, rows[1:]):
+        expect(end <= start, f"lines at {start:#x}")
+    count, aliased, both, users = re.search(
+        r"^(\d+) ranges, [\d.]+ \w+, of which direct map [\d.]+ \w+; (\d+) aliased, "
+        r"(\d+) writable and executable, (\d+) for users$", text, re.MULTILINE).groups()
+    equal((int(count), aliased, both, users), (len(rows), "0", "0", "0"), "sums")
+    base = symbol("kernel_text_start")
+    wanted = {base: ("r-x-g", "kernel text", "executable"),
+              symbol("kernel_rodata_start"): ("r---g", "kernel constants", "executable"),
+              symbol("kernel_data_start"): ("rw--g", "kernel data", "executable"),
+              0xFFFFFFFFC0000000: ("rw--g", "local APIC", "nobody"),
+              0xFFFFFFFFD0001000: ("rw--g", "stacks", "kernel")}
+    for start, _, rights, phys, name, rest in rows:
+        if start in wanted:
+            equal((rights, name, rest), wanted.pop(start), f"line at {start:#x}")
+        elif start >> 47 == 0x1FFFF and start < 0xFFFFC00000000000:
+            equal((name, start - phys), ("direct map", 0xFFFF800000000000), f"line at {start:#x}")
+    equal(wanted, {}, "lines that are missing")
+
+
 @case("shell", quick=True)
 def _():
     status, text = interactive(["", "help", "cpus", "numa", "map", "heap", "demos", "demo box",
                                 "demo", "selftest", "reclaim", "usage", "reclaim", "x\bnonsense",
                                 "poweroff"])
     equal(status, 33, f"status; {text[-200:]}")
-    for words in ("the page tables, run by run", "CPU 1: local APIC id 1, ready",
+    for words in ("the page tables, range by range", "CPU 1: local APIC id 1, ready",
                   "INFO  numa: no nodes",
                   "after all demos: audit sound", "demo box ok", "a text that grows by appending",
                   "selftest stress ok", "INFO  reclaimed ", "INFO  audit: sound",
                   "INFO  heap: arena, ", " allocations, ", "reclaim refused: ",
                   "ERROR unknown: nonsense; try help"):
         expect(words in text, f"no {words!r} in what the shell says")
-    base = symbol("kernel_text_start")
-    row = next(line for line in text.split("\n") if line.startswith(f"0x{base:016x}-"))
-    expect(" r-xg WB " in row, row)
-    expect(re.search("0xffffffffc0000000-0xffffffffc0000fff .* rw-g UC ", text), "APIC page")
+    check_map(text)
     equal(sum(f"selftest {name} ok" in text for name in SELFTESTS), len(SELFTESTS), "self-tests")
 
 
