@@ -347,7 +347,9 @@ static void explain_hints(const struct explain_case *c, const struct loam_writer
     if (c->walk.cause == LOAM_FAULT_BY_FETCH)
         explain_line(writer, "hint: data is never executable");
     if (c->walk.leaf_level != 0 && c->is_free)
-        explain_line(writer, "hint: the frame behind was freed while it is mapped");
+        explain_line(writer, c->place.kind == LOAM_PLACE_DIRECT_MAP
+                                 ? "hint: the frame is free: a pointer to memory given back?"
+                                 : "hint: the frame behind was freed while it is mapped");
     if (c->walk.cause == LOAM_FAULT_BY_TABLE && c->walk.count == 0 && c->names->frame != NULL)
         explain_line(writer, "hint: CR3 does not name a table");
     else if (c->walk.count != 0 &&

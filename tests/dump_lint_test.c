@@ -129,6 +129,12 @@ static void the_books_in_a_page_of_users(void **state)
     map_at(0x400000, 0x1000, mm.frame_memory.start.addr, LOAM_PROT_USER);
     EXPECT_LINT("lint: user page shows the library's books", 0x400000, 0x400000,
                 mm.frame_memory.start.addr);
+    assert_int_equal(loam_unmap(&mm, virt_range(0x400000, 0x1000)), LOAM_OK);
+    /* A table that no tree has any more. */
+    const struct loam_phys_range spare = loam_phys_range_of(loam_phys_at(take(1)), 0x1000);
+    assert_int_equal(loam_usage_overwrite(&mm.usage, spare, LOAM_OWNER_PAGE_TABLES), LOAM_OK);
+    map_at(0x400000, 0x1000, spare.start.addr, LOAM_PROT_USER);
+    EXPECT_LINT("lint: user page shows the library's books", 0x400000, 0x400000, spare.start.addr);
     names.usage = NULL;
     assert_null(lint());
 }

@@ -104,6 +104,65 @@ static void a_line_ends_where_its_range_does(void **state)
     expect_words(dump_line_at(next.addr + 0x3000), "  free                 of kernel; not in use");
 }
 
+/* Pieces of several pages, the last of which reaches over the end of the range. */
+static void pieces_end_where_their_range_does(void **state)
+{
+    (void)state;
+    named_machine();
+    const struct loam_vrange_request a = { .page_count = 5, .name = "a" };
+    loam_virt at;
+    assert_int_equal(loam_vrange_alloc(&vrange, &a, &at), LOAM_OK);
+    map_at(at.addr, 0x3000, GIB(4), LOAM_PROT_WRITE);
+    map_at(at.addr + 0x3000, 0x4000, GIB(5), LOAM_PROT_WRITE);
+    expect_words(dump_line_at(at.addr), "     20 KiB 4 KiB WB    rw---  0x0000000100000000  a   ");
+    expect_words(dump_line_at(at.addr), "of nobody; in 2 pieces");
+    expect_words(dump_line_at(at.addr + 0x5000), "      8 KiB 4 KiB WB    rw---  "
+                                                 "0x0000000140002000  free ");
+}
+
+static void pages_of_other_size_rights_or_type_are_another_line(void **state)
+{
+    const struct loam_attr uncached = { LOAM_PROT_WRITE, LOAM_CACHE_UC };
+
+    (void)state;
+    named_machine();
+    const struct loam_vrange_request request = { .page_count = 1024,
+                                                 .align_bytes = MIB(2),
+                                                 .name = "mixed" };
+    loam_virt at;
+    assert_int_equal(loam_vrange_alloc(&vrange, &request, &at), LOAM_OK);
+    map_at(at.addr, MIB(1), GIB(4), LOAM_PROT_WRITE);
+    assert_int_equal(
+        loam_map(&mm, virt_range(at.addr + MIB(1), KIB(512)), loam_phys_at(GIB(5)), uncached),
+        LOAM_OK);
+    map_at(at.addr + MIB(1) + KIB(512), KIB(512), GIB(4) + MIB(1), LOAM_PROT_WRITE);
+    map_at(at.addr + MIB(2), MIB(2), GIB(6), LOAM_PROT_WRITE);
+    expect_words(dump_line_at(at.addr), "  1 MiB 4 KiB WB    rw--- ");
+    expect_words(dump_line_at(at.addr + MIB(1)), "512 KiB 4 KiB UC    rw--- ");
+    expect_words(dump_line_at(at.addr + MIB(1) + KIB(512)), "512 KiB 4 KiB WB    rw--- ");
+    expect_words(dump_line_at(at.addr + MIB(2)), "  2 MiB 2 MiB WB    rw--- ");
+    const struct loam_attr readable = { LOAM_PROT_READ, LOAM_CACHE_WB };
+    assert_int_equal(loam_protect(&mm, virt_range(at.addr, KIB(512)), readable), LOAM_OK);
+    expect_words(dump_line_at(at.addr), "512 KiB 4 KiB WB    r---- ");
+    expect_words(dump_line_at(at.addr + KIB(512)), "512 KiB 4 KiB WB    rw--- ");
+    expect_words(dump_line_at(at.addr), "of nobody");
+}
+
+/* A hole of the direct map that something else is mapped in. */
+static void what_only_lies_among_the_direct_map_is_not_called_so(void **state)
+{
+    (void)state;
+    named_machine();
+    const uint64_t frame = take(4), hole = direct(frame) + 0x1000;
+    assert_int_equal(loam_unmap(&mm, virt_range(hole, 0x2000)), LOAM_OK);
+    map_at(hole, 0x1000, GIB(4), LOAM_PROT_WRITE);
+    map_at(hole + 0x1000, 0x1000, frame + 0x2000, LOAM_PROT_WRITE);
+    expect_words(dump_line_at(hole),
+                 "      4 KiB 4 KiB WB    rw---  0x0000000100000000  unnamed  ");
+    expect_words(dump_line_at(hole + 0x1000), "  direct map           of ");
+    expect_no_words(dump_line_at(direct(MIB(2))), "free");
+}
+
 static void a_large_page_is_cut_where_a_range_ends(void **state)
 {
     (void)state;
@@ -213,6 +272,11 @@ static void a_page_that_is_writable_and_executable_is_remarked(void **state)
     *entry_of(a, 1) &= ~(UINT64_C(1) << 63);
     expect_words(dump_line_at(a), " rwx-- ");
     expect_words(dump_line_at(a), "; W+X");
+    const uint64_t b = range_of(1, "b"); /* and in no other way */
+    map_at(b, 0x1000, GIB(4), LOAM_PROT_WRITE);
+    *entry_of(b, 1) &= ~(UINT64_C(1) << 63);
+    assert_int_equal(loam_unmap(&mm, virt_range(a, 0x1000)), LOAM_OK);
+    expect_words(dumped(), ", 1 writable and executable, ");
 }
 
 static void without_nx_nothing_is_remarked_as_executable(void **state)
@@ -331,6 +395,9 @@ int main(void)
         cmocka_unit_test(a_gibibyte_of_small_pages_is_one_line),
         cmocka_unit_test(memory_in_pieces_is_one_line),
         cmocka_unit_test(a_line_ends_where_its_range_does),
+        cmocka_unit_test(pieces_end_where_their_range_does),
+        cmocka_unit_test(pages_of_other_size_rights_or_type_are_another_line),
+        cmocka_unit_test(what_only_lies_among_the_direct_map_is_not_called_so),
         cmocka_unit_test(a_large_page_is_cut_where_a_range_ends),
         cmocka_unit_test(what_is_mapped_in_guards_and_freed_ranges_is_remarked),
         cmocka_unit_test(memory_mapped_twice_says_where_else),

@@ -198,6 +198,7 @@ static void the_tables_of_the_cpu_are_read_not_those_of_the_space(void **state)
     expect_words(paper, ", not of the space that is known, 0x");
     fault.root = loam_phys_at(mm.space.root.addr | 0x18);
     expect_no_words(explained(fault), "tables: those");
+    assert_int_equal(loam_explain_cause(&names, &fault, &level), LOAM_FAULT_BY_NOTHING);
     fault.root = loam_phys_at(GIB(2));
     expect_words(explained(fault), "why: not known, there is no RAM where the tables lead, at "
                                    "level 4\n");
@@ -226,6 +227,20 @@ static void large_pages_and_their_bits_are_shown(void **state)
 
 /* ---- where, whose ---------------------------------------------------------- */
 
+static void a_gibibyte_page_needs_a_processor_that_has_them(void **state)
+{
+    unsigned level;
+
+    (void)state;
+    named_machine();
+    map_at(0x40000000, GIB(1), GIB(4), LOAM_PROT_READ);
+    EXPECT_SAID(0x40000000, 3, "1 GiB page at 0x0000000100000000, r---- WB\n");
+    mm.space.features.gib_pages = false;
+    assert_int_equal(cause(0x40000000, 3, &level), LOAM_FAULT_BY_FORMAT);
+    assert_int_equal(level, 3);
+    EXPECT_SAID(0x40000000, 3, "why: reserved bits are set: 0x0000000000000080 at level 3\n");
+}
+
 static void guards_name_the_range_that_ran_over(void **state)
 {
     (void)state;
@@ -248,6 +263,11 @@ static void ranges_that_are_gone_are_told_from_those_never_there(void **state)
     loam_vrange_free(&vrange, virt_range(at, 0x2000));
     EXPECT_SAID(at, 0, "  where: freed range, not purged yet: gone from 0x");
     expect_words(paper, "hint: the range was used after it was freed");
+    EXPECT_SAID(at + 0x10000, 0, "  where: in no range, the place is free\n");
+    struct loam_vrange_request high = { .page_count = 1, .name = "high" };
+    assert_int_equal(loam_vrange_reserve(&vrange, &high, loam_virt_at(WINDOW + MIB(32))), LOAM_OK);
+    EXPECT_SAID(WINDOW + MIB(32) - 1, 0, "  where: in no range, the place is free\n");
+    EXPECT_SAID(WINDOW + MIB(32), 0, "  where: range high from");
     EXPECT_SAID(at + 0x10000, 0, "  where: in no range, the place is free\n");
     expect_words(paper, "hint: the range was freed, or there never was one");
     EXPECT_SAID(DEVICE + 8, 0, "  where: local APIC from 0xffffffffc0000000\n");
@@ -292,6 +312,17 @@ static void the_direct_map_says_what_it_would_show(void **state)
     EXPECT_SAID(direct(frame), 0, " would be shown there, a frame in use\n  owner: kernel, ");
     expect_words(paper, "hint: RAM that was unmapped, or removed, since");
     expect_words(paper, "last free: not recorded\n");
+    const struct loam_phys_range given = loam_phys_range_of(loam_phys_at(frame), 0x1000);
+    assert_int_equal(loam_give(&mm, given, LOAM_OWNER_KERNEL), LOAM_OK);
+    EXPECT_SAID(direct(frame), 0, " would be shown there, a free frame\n");
+    expect_no_words(paper, "while it is mapped");
+    EXPECT_SAID(direct(MIB(8)), 3, "why: not known");
+    expect_words(paper, ", a free frame\n");
+    expect_words(paper, "hint: the frame is free: a pointer to memory given back?\n");
+    EXPECT_SAID(direct(mm.heap_range.start.addr), 3, ", a frame in use\n");
+    expect_no_words(paper, "hint");
+    /* Above all intervals. */
+    EXPECT_SAID(direct(GIB(1024)), 0, "  owner: nobody, no entry of the memory map has it\n");
     expect_no_words(explained(fault_at(direct(MIB(4)), 3)), "would be");
 }
 
@@ -415,6 +446,36 @@ static void trees_that_are_broken_are_not_followed(void **state)
     expect_no_words(explained(fault_at(at, 3)), "owner");
 }
 
+/* A map of two levels, whose parts point anywhere. */
+static void nodes_that_point_anywhere_are_not_followed(void **state)
+{
+    (void)state;
+    named_machine();
+    for (unsigned i = 0; i < 100; i++)
+        assert_int_equal(loam_usage_insert(&mm.usage,
+                                           loam_phys_range_of(loam_phys_at(GIB(100 + i)), 0x1000),
+                                           LOAM_OWNER_BAD),
+                         LOAM_OK);
+    assert_true(mm.usage.height == 1);
+    for (unsigned i = 0; i < 100; i++) {
+        EXPECT_SAID(direct(GIB(100 + i)), 0, "  owner: bad, 0x");
+        EXPECT_SAID(direct(GIB(100 + i) + 0x1000), 0, "  owner: nobody");
+    }
+    uint64_t *const root = machine_ram(mm.usage.root.addr);
+    uint64_t saved[512];
+    const unsigned words = (unsigned)((LOAM_PAGE_SIZE - mm.usage.root.addr % LOAM_PAGE_SIZE) / 8);
+    memcpy(saved, root, words * 8);
+    for (unsigned round = 0; round < 500; round++) {
+        for (unsigned i = 0; i < words; i++)
+            root[i] = round == 0 ? 0 : test_random() >> test_random_below(64);
+        expect_words(explained(fault_at(direct(GIB(150)), 0)), "  owner: ");
+    }
+    memset(root, 0, words * 8);
+    EXPECT_SAID(direct(GIB(150)), 0, "  owner: not asked, the usage map is broken\n");
+    memcpy(root, saved, words * 8);
+    EXPECT_SAID(direct(GIB(150)), 0, "  owner: bad, 0x");
+}
+
 /* The processor and what is known of it: without one feature, or with five levels. */
 static void poorer_machine(unsigned which)
 {
@@ -513,6 +574,7 @@ int main(void)
         cmocka_unit_test(what_is_not_canonical_is_not_looked_up),
         cmocka_unit_test(the_tables_of_the_cpu_are_read_not_those_of_the_space),
         cmocka_unit_test(large_pages_and_their_bits_are_shown),
+        cmocka_unit_test(a_gibibyte_page_needs_a_processor_that_has_them),
         cmocka_unit_test(guards_name_the_range_that_ran_over),
         cmocka_unit_test(ranges_that_are_gone_are_told_from_those_never_there),
         cmocka_unit_test(each_of_many_ranges_is_found),
@@ -522,6 +584,7 @@ int main(void)
         cmocka_unit_test(addresses_give_themselves_away),
         cmocka_unit_test(locks_that_are_held_are_not_waited_for),
         cmocka_unit_test(trees_that_are_broken_are_not_followed),
+        cmocka_unit_test(nodes_that_point_anywhere_are_not_followed),
         cmocka_unit_test(garbage_in_tables_is_read_as_the_processor_reads_it),
     };
     return RUN_TESTS(explain_tests);

@@ -110,6 +110,18 @@ static void a_place_ends_where_any_other_begins(void **state)
                  start + MIB(2) + 0xfff);
 }
 
+/* The image in a window of ranges: its sections are named, and ranges end there. */
+static void the_image_comes_before_the_range_that_it_lies_in(void **state)
+{
+    (void)state;
+    named_machine();
+    const uint64_t a = range_of(16, "a");
+    boot.image.section[0].virt = virt_range(a + 0x4000, 0x2000);
+    expect_place(a, LOAM_PLACE_RANGE, "a", a, a + 0x3fff);
+    expect_place(a + 0x4000, LOAM_PLACE_IMAGE, "kernel text", a + 0x4000, a + 0x5fff);
+    expect_place(a + 0x6000, LOAM_PLACE_RANGE, "a", a, a + 0xffff);
+}
+
 static void rights_and_cache_types_have_names(void **state)
 {
     (void)state;
@@ -131,6 +143,7 @@ int main(void)
         cmocka_unit_test(ranges_guards_and_gaps_are_told_apart),
         cmocka_unit_test(the_direct_map_is_as_large_as_physical_addresses),
         cmocka_unit_test(a_place_ends_where_any_other_begins),
+        cmocka_unit_test(the_image_comes_before_the_range_that_it_lies_in),
         cmocka_unit_test(rights_and_cache_types_have_names),
     };
     return RUN_TESTS(names_tests);

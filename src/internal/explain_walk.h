@@ -35,8 +35,7 @@ static inline bool explain_is_ram(const struct loam_names *names, uint64_t phys)
     const struct loam_phys_range page =
         loam_phys_range_of(loam_phys_at(loam_page_floor(phys)), LOAM_PAGE_SIZE);
 
-    return names->frame != NULL && phys >> names->space->features.phys_bits == 0 &&
-           loam_frame_has(names->frame, page);
+    return names->frame != NULL && loam_frame_has(names->frame, page);
 }
 
 /* Bits that must be zero in a present entry. */
@@ -107,12 +106,11 @@ static inline unsigned explain_level(const struct explain_walk *walk, uint64_t b
 }
 
 /* What rights of all levels together say; sets walk->level. */
-static inline enum loam_fault_cause explain_rights(const struct loam_names *names, uint64_t error,
-                                                   struct explain_walk *walk)
+static inline enum loam_fault_cause explain_rights(uint64_t error, struct explain_walk *walk)
 {
     const unsigned kernel_only = explain_level(walk, PTE_USER, PTE_USER);
     const unsigned read_only = explain_level(walk, PTE_WRITE, PTE_WRITE);
-    const unsigned data_only = names->space->features.nx ? explain_level(walk, PTE_NX, 0) : 0;
+    const unsigned data_only = explain_level(walk, PTE_NX, 0);
 
     walk->level = kernel_only;
     if ((error & LOAM_FAULT_USER) != 0 && kernel_only != 0)
@@ -138,7 +136,7 @@ static inline void explain_walk_tables(const struct loam_names *names,
     walk->reserved = 0;
     walk->cause = explain_descend(names, fault, walk);
     if (walk->cause == LOAM_FAULT_BY_NOTHING)
-        walk->cause = explain_rights(names, fault->error, walk);
+        walk->cause = explain_rights(fault->error, walk);
 }
 
 #endif
