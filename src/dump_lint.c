@@ -112,8 +112,9 @@ static bool lint_next_table(const struct loam_names *names, struct lint_tour *to
             tour->level++;
             continue;
         }
-        const uint64_t *const entry = loam_hhdm_pointer(
-            names->space->hhdm, loam_phys_at(tour->table[level] + 8 * tour->index[level]));
+        const uint64_t *const entry =
+            loam_hhdm_pointer(names->space->hhdm,
+                              loam_phys_at(tour->table[level] + UINT64_C(8) * tour->index[level]));
         tour->index[level]++;
         if (!pte_is_present(*entry) || pte_is_leaf(*entry, level))
             continue;
