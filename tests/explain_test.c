@@ -401,12 +401,12 @@ static void locks_that_are_held_are_not_waited_for(void **state)
     map_at(at, 0x1000, take(1), LOAM_PROT_READ);
     loam_ticketlock_acquire(&vrange.lock);
     loam_ticketlock_acquire(&mm.usage.lock);
-    loam_ticketlock_acquire(&mm.space.lock);
+    loam_ticketlock_acquire(&mm.space.locks.stripe[0].lock);
     EXPECT_SAID(at, 3, "  where: the vrange was not asked, it is being changed\n");
     expect_words(paper, "  owner: not asked, the usage map is being changed\n");
     expect_words(paper, "why: the page is read-only");
     expect_no_words(paper, "where: unnamed");
-    loam_ticketlock_release(&mm.space.lock);
+    loam_ticketlock_release(&mm.space.locks.stripe[0].lock);
     loam_ticketlock_release(&mm.usage.lock);
     loam_ticketlock_release(&vrange.lock);
     EXPECT_SAID(at, 3, "  where: range a from");
