@@ -38,6 +38,8 @@ static unsigned dump_pieces(const struct dump_line *line)
 
 static void dump_add(struct dump_line *line, const struct loam_mapping *run)
 {
+    if (!dump_has_memory(run))
+        return;
     if (line->piece_count < LOAM_DUMP_PIECES) {
         struct dump_piece *const piece = &line->piece[line->piece_count];
         piece->virt = run->virt.start;
@@ -55,8 +57,11 @@ static void dump_cut(struct loam_mapping *run, loam_virt last)
 
 static bool dump_is_alike(const struct loam_mapping *a, const struct loam_mapping *b)
 {
-    return a->attr.prot == b->attr.prot && a->attr.cache == b->attr.cache &&
-           a->page_size == b->page_size;
+    if (a->kind != b->kind || a->page_size != b->page_size)
+        return false;
+    if (!dump_is_mapped(a))
+        return dump_has_memory(a) || a->value == b->value;
+    return a->attr.prot == b->attr.prot && a->attr.cache == b->attr.cache && a->is_cow == b->is_cow;
 }
 
 /* What follows without a gap, is alike and in the same place belongs to the line, too.
@@ -135,7 +140,7 @@ static void dump_print_owner(const struct loam_names *names, const struct dump_l
 {
     unsigned others = 0;
 
-    if (names->usage == NULL)
+    if (names->usage == NULL || line->piece_count == 0)
         return;
     loam_text_string(writer, "of ");
     loam_text_string(writer, dump_owner(names, line, &others));
@@ -227,11 +232,27 @@ static void dump_print_aliases(const struct dump_aliases *aliases, const struct 
 
 /* ---- a line as text ------------------------------------------------------ */
 
+static const struct loam_rights dump_no_rights = { "-----" };
+
+static const char *dump_kind(enum loam_entry_kind kind)
+{
+    if (kind == LOAM_ENTRY_GUARD)
+        return "guard";
+    return kind == LOAM_ENTRY_TAG ? "tag" : "held";
+}
+
 static void dump_print_columns(const struct dump_line *line, const struct loam_writer *writer)
 {
     const struct loam_mapping *const run = &line->run;
-    const struct loam_rights rights = loam_rights_of(run->attr.prot);
+    const char *kind = loam_cache_name(run->attr.cache);
+    struct loam_rights rights = loam_rights_of(run->attr.prot);
 
+    if (!dump_is_mapped(run)) {
+        kind = dump_kind(run->kind);
+        rights = dump_no_rights;
+    } else if (run->is_cow) {
+        rights.text[1] = 'c';
+    }
     loam_text_hex(writer, run->virt.start.addr);
     loam_text_string(writer, "-");
     loam_text_hex(writer, run->virt.start.addr + (run->virt.size - 1));
@@ -240,10 +261,10 @@ static void dump_print_columns(const struct dump_line *line, const struct loam_w
     loam_text_string(writer, " ");
     loam_text_size(writer, run->page_size, DUMP_SIZE_WIDTH);
     loam_text_string(writer, " ");
-    loam_text_left(writer, loam_cache_name(run->attr.cache), 6);
+    loam_text_left(writer, kind, 6);
     loam_text_string(writer, rights.text);
     loam_text_string(writer, "  ");
-    loam_text_hex(writer, run->phys.addr);
+    loam_text_hex(writer, dump_has_memory(run) ? run->phys.addr : run->value);
     loam_text_string(writer, "  ");
 }
 
@@ -264,7 +285,8 @@ static void dump_print_remarks(const struct loam_names *names, const struct dump
 {
     const uint64_t free_frames = dump_free_frames(names, line);
 
-    if (line->place.kind == LOAM_PLACE_GUARD_BEFORE || line->place.kind == LOAM_PLACE_GUARD_AFTER)
+    if (dump_is_mapped(&line->run) &&
+        (line->place.kind == LOAM_PLACE_GUARD_BEFORE || line->place.kind == LOAM_PLACE_GUARD_AFTER))
         loam_text_string(writer, "; guard page");
     if (line->place.kind == LOAM_PLACE_WAITING)
         loam_text_string(writer, "; freed");
@@ -295,18 +317,19 @@ static void dump_print_line(const struct loam_names *names, const struct dump_li
     loam_text_string(writer, " ");
     dump_print_owner(names, line, writer);
     dump_print_remarks(names, line, writer);
-    if (!line->is_direct) {
+    if (dump_is_mapped(&line->run) && !line->is_direct) {
         dump_find_aliases(names, line, &aliases);
         dump_print_aliases(&aliases, writer);
     }
     loam_text_string(writer, "\n");
 
     sums->line_count++;
-    sums->bytes += line->run.virt.size;
+    sums->bytes += dump_is_mapped(&line->run) ? line->run.virt.size : 0;
     sums->direct_bytes += line->is_direct ? line->run.virt.size : 0;
     sums->alias_count += aliases.count != 0 ? 1u : 0u;
     sums->open_count += both || aliases.is_writable || aliases.is_executable ? 1u : 0u;
-    sums->user_count += (line->run.attr.prot & LOAM_PROT_USER) != 0 ? 1u : 0u;
+    sums->user_count +=
+        dump_is_mapped(&line->run) && (line->run.attr.prot & LOAM_PROT_USER) != 0 ? 1u : 0u;
 }
 
 void loam_space_dump(const struct loam_names *names, const struct loam_writer *writer)

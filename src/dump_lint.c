@@ -137,7 +137,8 @@ static const char *lint_batch(const struct loam_names *names, const uint64_t *ta
 
     while (dump_next(names, &cursor, &run)) {
         const bool is_user = (run.attr.prot & LOAM_PROT_USER) != 0;
-        if (!is_user && (!dump_is_writable(&run) || dump_is_direct(names, &run)))
+        if (!dump_is_mapped(&run) ||
+            (!is_user && (!dump_is_writable(&run) || dump_is_direct(names, &run))))
             continue;
         for (unsigned i = 0; i < count; i++) {
             const struct loam_phys_range memory =

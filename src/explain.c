@@ -79,17 +79,35 @@ static void explain_access(const struct loam_fault *fault, const struct loam_wri
 
 /* ---- the tables ----------------------------------------------------------- */
 
+/* An entry that is not present, by its kind. */
+static void explain_absent(uint64_t entry, const struct loam_writer *writer)
+{
+    if (entry == 0) {
+        loam_text_string(writer, "nothing");
+    } else if ((entry & PTE_KIND) == PTE_GUARD) {
+        loam_text_string(writer, "guard");
+    } else if ((entry & PTE_KIND) == PTE_TAG) {
+        explain_value(writer, "tag ", entry >> PTE_TAG_SHIFT);
+    } else if ((entry & PTE_KIND) == PTE_HELD) {
+        explain_value(writer, "holds ", pte_held_phys(entry));
+        loam_text_string(writer, ", not mapped");
+    } else {
+        loam_text_string(writer, "not present, and nothing that Loam writes");
+    }
+}
+
 static void explain_entry(const struct loam_cpu_features *features, const struct explain_step *step,
                           const struct loam_writer *writer)
 {
     const uint64_t entry = step->entry;
     const struct loam_attr attr = pte_attr(features, entry, step->level);
-    const struct loam_rights rights = loam_rights_of(attr.prot);
+    struct loam_rights rights = loam_rights_of(attr.prot);
 
     if (!pte_is_present(entry)) {
-        loam_text_string(writer, entry == 0 ? "nothing" : "not present, kept for the kernel's use");
+        explain_absent(entry, writer);
         return;
     }
+    rights.text[1] = (entry & PTE_WRITE) != 0 ? 'w' : '-';
     if (!pte_is_leaf(entry, step->level)) {
         explain_value(writer, "table at ", pte_table_phys(entry));
         loam_text_string(writer, ", ");
@@ -106,6 +124,8 @@ static void explain_entry(const struct loam_cpu_features *features, const struct
         loam_text_string(writer, ", accessed");
     if ((entry & PTE_DIRTY) != 0)
         loam_text_string(writer, ", dirty");
+    if ((entry & PTE_COW) != 0)
+        loam_text_string(writer, ", copy on write");
 }
 
 static void explain_tables(const struct explain_case *c, const struct loam_writer *writer)
@@ -304,6 +324,27 @@ static void explain_hint_value(const struct explain_case *c, const struct loam_w
                      "hint: the jump went there: a wild function pointer, or return address?");
 }
 
+/* What kind of entry the walk ended at. */
+static const char *explain_hint_entry(const struct explain_case *c)
+{
+    const uint64_t entry = c->walk.count != 0 ? c->walk.step[c->walk.count - 1].entry : 0;
+
+    if (c->walk.cause == LOAM_FAULT_BY_WRITE && pte_is_present(entry) && (entry & PTE_COW) != 0)
+        return "hint: copy on write: nobody has copied the page";
+    if (c->walk.cause != LOAM_FAULT_BY_ABSENCE || entry == 0)
+        return NULL;
+    switch (entry & PTE_KIND) {
+    case PTE_GUARD:
+        return "hint: a guard: nothing is ever mapped there, a stack or buffer ran over";
+    case PTE_TAG:
+        return "hint: a tag: whoever set it was to bring the page in";
+    case PTE_HELD:
+        return "hint: memory is held there: not published yet, or detached to be freed";
+    default:
+        return "hint: the tables were overwritten";
+    }
+}
+
 static const char *explain_hint_place(const struct explain_case *c)
 {
     const bool absent = c->walk.cause == LOAM_FAULT_BY_ABSENCE;
@@ -339,11 +380,14 @@ static const char *explain_hint_place(const struct explain_case *c)
 static void explain_hints(const struct explain_case *c, const struct loam_writer *writer)
 {
     const char *const hint = explain_hint_place(c);
+    const char *const of_entry = explain_hint_entry(c);
     const bool is_lower = c->fault->address.addr >> 63 == 0;
 
     explain_hint_value(c, writer);
     if (hint != NULL)
         explain_line(writer, hint);
+    if (of_entry != NULL)
+        explain_line(writer, of_entry);
     if (c->walk.cause == LOAM_FAULT_BY_FETCH)
         explain_line(writer, "hint: data is never executable");
     if (c->walk.leaf_level != 0 && c->is_free)

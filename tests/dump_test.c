@@ -351,6 +351,57 @@ static void what_is_not_known_is_left_out(void **state)
     expect_no_words(text, "kernel");
 }
 
+static void what_is_in_use_and_not_present_has_lines(void **state)
+{
+    char words[80];
+    loam_phys held[2];
+
+    (void)state;
+    named_machine();
+    const uint64_t at = range_of(64, "a"), frames = take(2);
+    const char *const sums = strstr(dumped(), "ranges, ");
+    char before[80];
+    assert_true(strcspn(sums, ";") < sizeof before);
+    (void)snprintf(before, sizeof before, "%.*s;", (int)strcspn(sums, ";"), sums);
+    assert_int_equal(loam_space_tag(&mm.space, virt_range(at, 0x4000), LOAM_ENTRY_GUARD, 0),
+                     LOAM_OK);
+    assert_int_equal(loam_space_tag(&mm.space, virt_range(at + 0x4000, 0x2000), LOAM_ENTRY_TAG, 7),
+                     LOAM_OK);
+    assert_int_equal(loam_space_tag(&mm.space, virt_range(at + 0x6000, 0x1000), LOAM_ENTRY_TAG, 8),
+                     LOAM_OK);
+    held[0].addr = frames + 0x1000;
+    held[1].addr = frames;
+    assert_int_equal(loam_space_hold(&mm.space, loam_virt_at(at + 0x7000), held, 2), LOAM_OK);
+    expect_words(dump_line_at(at), "     16 KiB 4 KiB guard -----  0x0000000000000000  a    ");
+    expect_words(dump_line_at(at + 0x4000),
+                 "      8 KiB 4 KiB tag   -----  0x0000000000000007  a    ");
+    expect_words(dump_line_at(at + 0x6000),
+                 "      4 KiB 4 KiB tag   -----  0x0000000000000008  a    ");
+    (void)snprintf(words, sizeof words, "      8 KiB 4 KiB held  -----  0x%016llx  a    ",
+                   (unsigned long long)frames + 0x1000);
+    expect_words(dump_line_at(at + 0x7000), words);
+    expect_words(dump_line_at(at + 0x7000), " of kernel; in 2 pieces");
+    expect_no_words(dump_line_at(at + 0x4000), " of ");
+    expect_no_words(dump_line_at(at + 0x7000), "also");
+    expect_words(dumped(), before); /* as many bytes are mapped */
+}
+
+static void a_page_to_be_copied_is_not_writable(void **state)
+{
+    (void)state;
+    named_machine();
+    const uint64_t frame = take(1);
+    map_at(0x400000, 0x1000, frame, LOAM_PROT_EXEC | LOAM_PROT_USER);
+    map_at(0x401000, 0x1000, frame, LOAM_PROT_WRITE | LOAM_PROT_USER);
+    expect_words(dump_line_at(0x400000), "; writable at 0x0000000000401000");
+    assert_non_null(loam_space_lint(&names, NULL));
+    uint64_t *const entry = entry_of(0x401000, 1);
+    *entry = (*entry & ~UINT64_C(2)) | UINT64_C(3) << 52;
+    expect_words(dump_line_at(0x401000), " rc-u-  ");
+    expect_no_words(dump_line_at(0x400000), "; writable at");
+    assert_null(loam_space_lint(&names, NULL));
+}
+
 /* Oracle: the processor. Every mapped page is in exactly one line, with its rights. */
 static void every_page_is_in_one_line_with_its_rights(void **state)
 {
@@ -410,6 +461,8 @@ int main(void)
         cmocka_unit_test(free_frames_that_are_mapped_are_counted),
         cmocka_unit_test(a_space_up_to_its_end_is_dumped),
         cmocka_unit_test(what_is_not_known_is_left_out),
+        cmocka_unit_test(what_is_in_use_and_not_present_has_lines),
+        cmocka_unit_test(a_page_to_be_copied_is_not_writable),
         cmocka_unit_test(every_page_is_in_one_line_with_its_rights),
     };
     return RUN_TESTS(dump_tests);

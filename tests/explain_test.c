@@ -39,7 +39,7 @@ static void the_whole_report_of_a_write_to_code(void **state)
     static const char *const lines[] = {
         "  write by the kernel at 0xffffffff80001008, error code 0x0000000000000003 present write, "
         "instruction at 0xffffffff80000456\n  level 4, entry 511 at 0x",
-        ", r-x-g WB\n  why: the page is read-only, writing is not allowed at level 1\n"
+        ", r-x-g WB, accessed\n  why: the page is read-only, writing is not allowed at level 1\n"
         "  where: kernel text from 0xffffffff80000000\n"
         "  memory: physical 0x0000000000101008\n"
         "  owner: executable, 0x0000000000100000-0x000000000013ffff\n"
@@ -61,7 +61,7 @@ static void the_whole_report_of_a_write_to_code(void **state)
     }
     (void)snprintf(entry, sizeof entry,
                    "  level 1, entry 1 at 0x%016llx: 0x%016llx 4 KiB page at "
-                   "0x0000000000101000, r-x-g WB\n",
+                   "0x0000000000101000, r-x-g WB, accessed\n",
                    (unsigned long long)((*entry_of(IMAGE_VIRT, 2) & UINT64_C(0xffffffffff000)) + 8),
                    (unsigned long long)*entry_of(IMAGE_VIRT + 0x1008, 1));
     expect_words(text, entry);
@@ -217,12 +217,48 @@ static void large_pages_and_their_bits_are_shown(void **state)
     EXPECT_SAID(direct(GIB(3)), 3, " 2 MiB page at 0x00000000c0000000, rw--- WC");
     *entry_of(direct(MIB(4)), 2) |= 0x60;
     EXPECT_SAID(direct(MIB(4)), 3, "rw--- WB, accessed, dirty\n");
+    *entry_of(direct(MIB(4)), 2) &= ~UINT64_C(0x60);
+    EXPECT_SAID(direct(MIB(4)), 3, "rw--- WB\n");
     *entry_of(direct(MIB(4)), 2) |= 0x2000;
     EXPECT_SAID(direct(MIB(4)), 0xb, "why: reserved bits are set: 0x0000000000002000 at level 2");
     expect_words(paper, "hint: the tables were overwritten");
     *entry_of(0x400000, 4) = 0x1230; /* not present */
-    EXPECT_SAID(0x400000, 0, ": 0x0000000000001230 not present, kept for the kernel's use\n");
+    EXPECT_SAID(0x400000, 0, ": 0x0000000000001230 not present, and nothing that Loam writes\n");
+    expect_words(paper, "hint: the tables were overwritten");
     EXPECT_SAID(UINT64_C(0x8000400000), 0, ": 0x0000000000000000 nothing\n");
+}
+
+static void what_is_in_use_and_not_present_is_named(void **state)
+{
+    const uint64_t at = 0x400000;
+    loam_phys held;
+
+    (void)state;
+    named_machine();
+    map_at(at, 0x1000, take(1), LOAM_PROT_WRITE | LOAM_PROT_USER);
+    assert_int_equal(
+        loam_space_tag(&mm.space, virt_range(at + 0x1000, 0x1000), LOAM_ENTRY_GUARD, 0), LOAM_OK);
+    assert_int_equal(
+        loam_space_tag(&mm.space, virt_range(at + 0x2000, 0x1000), LOAM_ENTRY_TAG, 0x1234),
+        LOAM_OK);
+    held.addr = take(1);
+    assert_int_equal(loam_space_hold(&mm.space, loam_virt_at(at + 0x3000), &held, 1), LOAM_OK);
+    EXPECT_SAID(at + 0x1000, 6, " guard\n  why: nothing is mapped there");
+    expect_words(paper, "hint: a guard: nothing is ever mapped there");
+    EXPECT_SAID(at + 0x2000, 6, " tag 0x0000000000001234\n");
+    expect_words(paper, "hint: a tag: whoever set it was to bring the page in");
+    EXPECT_SAID(at + 0x3000, 6, " holds 0x");
+    expect_words(paper, ", not mapped\n");
+    expect_words(paper, "hint: memory is held there");
+    EXPECT_SAID(at + 0x4000, 6, " nothing\n");
+    expect_no_words(paper, "hint");
+    uint64_t *const entry = entry_of(at, 1);
+    EXPECT_SAID(at, 7, ", rw-u- WB");
+    *entry = (*entry & ~UINT64_C(2)) | UINT64_C(3) << 52;
+    EXPECT_SAID(at, 7, ", r--u- WB");
+    expect_words(paper, ", copy on write\n");
+    expect_words(paper, "hint: copy on write: nobody has copied the page");
+    expect_no_words(explained(fault_at(at, 5)), "nobody has copied");
 }
 
 /* ---- where, whose ---------------------------------------------------------- */
@@ -401,12 +437,14 @@ static void locks_that_are_held_are_not_waited_for(void **state)
     map_at(at, 0x1000, take(1), LOAM_PROT_READ);
     loam_ticketlock_acquire(&vrange.lock);
     loam_ticketlock_acquire(&mm.usage.lock);
-    loam_ticketlock_acquire(&mm.space.locks.stripe[0].lock);
+    for (unsigned i = 0; i < LOAM_SPACE_STRIPES; i++)
+        loam_ticketlock_acquire(&mm.space.locks.stripe[i].lock);
     EXPECT_SAID(at, 3, "  where: the vrange was not asked, it is being changed\n");
     expect_words(paper, "  owner: not asked, the usage map is being changed\n");
     expect_words(paper, "why: the page is read-only");
     expect_no_words(paper, "where: unnamed");
-    loam_ticketlock_release(&mm.space.locks.stripe[0].lock);
+    for (unsigned i = 0; i < LOAM_SPACE_STRIPES; i++)
+        loam_ticketlock_release(&mm.space.locks.stripe[i].lock);
     loam_ticketlock_release(&mm.usage.lock);
     loam_ticketlock_release(&vrange.lock);
     EXPECT_SAID(at, 3, "  where: range a from");
@@ -538,8 +576,10 @@ static void garbage_in_tables_is_read_as_the_processor_reads_it(void **state)
             const unsigned k = (unsigned)test_random_below(6);
             struct loam_fault fault = fault_at(at, kinds[k].error);
             fault.root = loam_phys_at(tables[0]);
-            const enum loam_fault_cause said = loam_explain_cause(&names, &fault, NULL);
             const enum machine_fault want = machine_probe(0, at, kinds[k].kind).fault;
+            if (want == MACHINE_PROTECTION)
+                fault.error |= LOAM_FAULT_PRESENT;
+            const enum loam_fault_cause said = loam_explain_cause(&names, &fault, NULL);
             if (said == LOAM_FAULT_BY_TABLE) /* RAM that is not managed is not read */
                 assert_true(want == MACHINE_BUS || unmanaged++ < 100);
             else if (said == LOAM_FAULT_BY_ADDRESS)
@@ -574,6 +614,7 @@ int main(void)
         cmocka_unit_test(what_is_not_canonical_is_not_looked_up),
         cmocka_unit_test(the_tables_of_the_cpu_are_read_not_those_of_the_space),
         cmocka_unit_test(large_pages_and_their_bits_are_shown),
+        cmocka_unit_test(what_is_in_use_and_not_present_is_named),
         cmocka_unit_test(a_gibibyte_page_needs_a_processor_that_has_them),
         cmocka_unit_test(guards_name_the_range_that_ran_over),
         cmocka_unit_test(ranges_that_are_gone_are_told_from_those_never_there),

@@ -13,6 +13,10 @@
  * has most of it, and how many others. Nor is it cut where the memory behind is not
  * contiguous: "in N pieces".
  *
+ * Entries in use that are not present have lines, too: they say guard, tag or held for
+ * the cache type, and show the value of a tag for the address. "c" among the rights is
+ * copy on write.
+ *
  * "single frames" is memory that was taken frame by frame: who has it is counted, but
  * not where (books.h). Remarks:
  *

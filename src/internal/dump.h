@@ -44,10 +44,16 @@ static inline bool dump_next(const struct loam_names *names, struct dump_cursor 
     return true;
 }
 
-/* Is memory behind the run? Not-present entries in use have none. */
+/* Are these pages? Entries in use that are not present show nothing. */
 static inline bool dump_is_mapped(const struct loam_mapping *run)
 {
-    return run->page_size != 0;
+    return run->kind == LOAM_ENTRY_PAGE;
+}
+
+/* Is memory recorded behind them? */
+static inline bool dump_has_memory(const struct loam_mapping *run)
+{
+    return run->kind == LOAM_ENTRY_PAGE || run->kind == LOAM_ENTRY_HELD;
 }
 
 static inline struct loam_phys_range dump_memory(const struct loam_mapping *run)
@@ -77,12 +83,14 @@ static inline bool dump_is_direct(const struct loam_names *names, const struct l
 static inline bool dump_is_executable(const struct loam_names *names,
                                       const struct loam_mapping *run)
 {
-    return names->space->features.nx && (run->attr.prot & LOAM_PROT_EXEC) != 0;
+    return dump_is_mapped(run) && names->space->features.nx &&
+           (run->attr.prot & LOAM_PROT_EXEC) != 0;
 }
 
+/* Can this memory be written here? A page that is copied first is another one then. */
 static inline bool dump_is_writable(const struct loam_mapping *run)
 {
-    return (run->attr.prot & LOAM_PROT_WRITE) != 0;
+    return dump_is_mapped(run) && (run->attr.prot & LOAM_PROT_WRITE) != 0 && !run->is_cow;
 }
 
 /* Can @p other write what can be executed in @p run, and should not? The kernel loads
