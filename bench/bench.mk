@@ -116,7 +116,8 @@ $(BENCH_LLFREE): $(wildcard bench/peers-frames/llfree/Cargo.toml bench/peers-fra
 
 # As the interval map; bench/paging/loam.c has its own hooks.
 BENCH_paging_FLAGS := -DLOAM_X86_SIM=1
-$(eval $(call bench,paging,peers-paging,$(BENCH_HELP) $(BENCH_DRAW) $(BUILD)/bench/sim/loam_all.o,\
+$(eval $(call bench,paging,peers-paging,$(BENCH_HELP) $(BENCH_DRAW) $(BENCH_HOOKS) \
+  $(BUILD)/bench/sim/loam_all.o,\
   -Wl$(,)--gc-sections))
 
 # The limit is a kernel's: no vector registers.

@@ -201,26 +201,58 @@ static enum loam_status paging_fill(struct loam_space *space, struct paging_edit
     return st;
 }
 
-/* One page, if that needs neither a table nor a flush. @return false: nothing was done, or
- * the request is not valid */
+/*
+ * Attributes that were valid for a small page, and the bits that they are, in one word:
+ *     63   16          8 7    6   4 3  0
+ *     NX   bits 0-8      half cache prot
+ */
+#define PAGING_KNOWN_SHIFT 8u
+#define PAGING_KNOWN_BITS  (PTE_GLOBAL * 2 - 1)
+
+static uint64_t paging_attr_key(uint64_t virt, struct loam_attr attr)
+{
+    return attr.prot | (uint64_t)attr.cache << 4 | virt >> 63 << 7;
+}
+
+static void paging_know_attr(struct loam_space *space, const struct paging_edit *edit,
+                             struct loam_attr attr)
+{
+    const uint64_t bits = edit->bits[1];
+
+    atomic_store_explicit(&space->recent_attr,
+                          (bits & PTE_NX) | (bits & PAGING_KNOWN_BITS) << PAGING_KNOWN_SHIFT |
+                              paging_attr_key(edit->virt, attr),
+                          memory_order_relaxed);
+}
+
+/* @return bits of the attributes in a small page, if they were valid lately; else 0 */
+static uint64_t paging_known_attr(const struct loam_space *space, uint64_t virt,
+                                  struct loam_attr attr)
+{
+    const uint64_t known = atomic_load_explicit(&space->recent_attr, memory_order_relaxed);
+    const bool fits = ((attr.prot | (uint64_t)attr.cache << 1) & ~UINT64_C(0xf)) == 0;
+
+    if (!fits || (known & 0xff) != paging_attr_key(virt, attr))
+        return 0;
+    return (known & PTE_NX) | (known >> PAGING_KNOWN_SHIFT & PAGING_KNOWN_BITS);
+}
+
+/* One page, if that needs neither a table nor a flush, and has attributes as one
+ * before. @return false: nothing was done; it may not be valid */
 static bool paging_map_page(struct loam_space *space, uint64_t virt, uint64_t phys,
                             struct loam_attr attr) LOAM_UNCHECKED
 {
-    const uint64_t bits = pte_attr_bits(&space->features, 1, attr);
-    const uint64_t entry = phys | (paging_is_lower(virt) ? bits : pte_preset(bits));
+    const uint64_t bits = paging_known_attr(space, virt, attr);
     struct paging_page page;
 
-    if ((attr.prot & LOAM_PROT_GLOBAL) == 0 && !paging_is_lower(virt) &&
-        atomic_load_explicit(&space->has_local, memory_order_relaxed) == 0)
-        return false;
-    if (((phys & ~PTE_ADDRESS) | (virt & (LOAM_PAGE_SIZE - 1)) |
-         (entry & space->foreign_leaf[1])) != 0)
+    if (bits == 0 ||
+        ((phys & (space->foreign_leaf[1] | ~PTE_ADDRESS)) | (virt & (LOAM_PAGE_SIZE - 1))) != 0)
         return false;
     const loam_irq_state irq = paging_lock_one(space, virt);
     const bool easy = paging_page_locked(space, virt, &page) && page.entry == 0 &&
                       atomic_load(&space->flushing_count) == 0;
     if (easy) {
-        paging_store(page.word, entry);
+        paging_store(page.word, phys | bits);
         paging_store(page.link, page.linked + PTE_ONE);
     }
     paging_unlock_one(space, virt, irq);
@@ -232,11 +264,10 @@ enum loam_status loam_space_map(struct loam_space *space, struct loam_virt_range
 {
     struct paging_edit edit;
 
-    if (!paging_attr_is_valid(virt.start, attr))
-        return LOAM_INVALID;
     if (virt.size == LOAM_PAGE_SIZE && paging_map_page(space, virt.start.addr, phys.addr, attr))
         return LOAM_OK;
-    if (!paging_range_is_valid(space, virt) || !paging_phys_is_valid(space, phys, virt.size))
+    if (!paging_range_is_valid(space, virt) || !paging_attr_is_valid(virt.start, attr) ||
+        !paging_phys_is_valid(space, phys, virt.size))
         return LOAM_INVALID;
     edit.verb = PAGING_MAP;
     edit.virt = virt.start.addr;
@@ -245,6 +276,7 @@ enum loam_status loam_space_map(struct loam_space *space, struct loam_virt_range
     edit.level_max = space->features.gib_pages ? PTE_LEAF_MAX : PTE_LEAF_MAX - 1;
     edit.walk.space = space;
     paging_edit_attr(&edit, attr);
+    paging_know_attr(space, &edit, attr);
     return paging_fill(space, &edit);
 }
 
@@ -330,7 +362,7 @@ static bool paging_unmap_page(struct loam_space_batch *batch, uint64_t virt) LOA
         return false;
     const loam_irq_state irq = paging_lock_one(space, virt);
     const bool easy = paging_page_locked(space, virt, &page) && pte_in_use(page.linked) > 1 &&
-                      (page.entry & (space->foreign_leaf[1] | PTE_PRESENT)) == PTE_PRESENT;
+                      paging_is_page(space, page.entry);
     if (easy) {
         paging_store(page.word, 0);
         paging_store(page.link, page.linked - PTE_ONE);

@@ -21,12 +21,9 @@ static struct paging_slot paging_look_at(const struct loam_space *space, uint64_
     return slot;
 }
 
-loam_phys loam_space_translate(const struct loam_space *space, loam_virt virt)
+static __attribute__((noinline)) loam_phys paging_translate(const struct loam_space *space,
+                                                            loam_virt virt)
 {
-    const uint64_t entry = paging_look_quickly(paging_owner(space, virt.addr), virt.addr);
-
-    if (entry != 0)
-        return loam_phys_at(pte_leaf_phys(entry, 1) + (virt.addr & (LOAM_PAGE_SIZE - 1)));
     if (!loam_virt_is_canonical(virt, space->features.levels))
         return loam_phys_none();
     const struct paging_slot slot = paging_look_at(space, virt.addr);
@@ -34,6 +31,15 @@ loam_phys loam_space_translate(const struct loam_space *space, loam_virt virt)
         return loam_phys_none();
     return loam_phys_at(pte_leaf_phys(slot.entry, slot.level) +
                         (virt.addr & (pte_span(slot.level) - 1)));
+}
+
+loam_phys loam_space_translate(const struct loam_space *space, loam_virt virt)
+{
+    const uint64_t entry = paging_look_quickly(paging_owner(space, virt.addr), virt.addr);
+
+    if (entry == 0)
+        return paging_translate(space, virt);
+    return loam_phys_at(pte_leaf_phys(entry, 1) + (virt.addr & (LOAM_PAGE_SIZE - 1)));
 }
 
 enum loam_status loam_space_query(const struct loam_space *space, loam_virt virt,

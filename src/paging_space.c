@@ -22,7 +22,8 @@ static enum loam_status paging_start(struct loam_space *space, struct loam_stock
     space->stock = stock;
     space->hhdm = stock->hhdm;
     space->features = *features;
-    space->foreign_table = ~pte_allowed_table(features);
+    space->not_in_link = ~pte_allowed_table(features) | PTE_PRESENT;
+    space->not_in_page = ~pte_allowed_leaf(features, 1) | PTE_PRESENT;
     for (unsigned level = 1; level <= PTE_LEAF_MAX; level++)
         space->foreign_leaf[level] = ~pte_allowed_leaf(features, level);
     space->root = loam_stock_next(stock, &frames);

@@ -5,9 +5,6 @@
  * off. What it may do of that, reading the flags, it does here: the rest of the
  * ticket lock is the kernel's own. The TLB hook counts, and flushes nothing.
  */
-#include <stdio.h>
-#include <stdlib.h>
-
 #include <loam/boot/adapter.h>
 #include <loam/paging.h>
 #include <loam/port.h>
@@ -21,19 +18,6 @@ static struct loam_space space;
 static uint64_t flushes; /* calls of the hook since the program started */
 
 /* ---- the port ------------------------------------------------------------------ */
-
-void loam_port_panic(const struct loam_panic *panic)
-{
-    (void)fprintf(stderr, "panic: %s (%#llx, %llu) at %s:%d\n", panic->rule,
-                  (unsigned long long)panic->subject, (unsigned long long)panic->detail,
-                  panic->file, panic->line);
-    abort();
-}
-
-unsigned loam_port_cpu(void)
-{
-    return 0;
-}
 
 void loam_port_tlb_flush(const struct loam_tlb_flush *flush)
 {
@@ -57,6 +41,61 @@ void loam_x86_irq_restore(uint64_t flags)
 void loam_x86_pause(void)
 {
     __builtin_ia32_pause();
+}
+
+/* The space is not connected to any CPU's state, so nobody comes here. */
+static _Noreturn void unexpected(void)
+{
+    bench_fail("touches the processor", "loam");
+}
+
+uint64_t loam_x86_read_cr3(void)
+{
+    unexpected();
+}
+
+void loam_x86_write_cr3(uint64_t value)
+{
+    (void)value;
+    unexpected();
+}
+
+uint64_t loam_x86_read_cr4(void)
+{
+    unexpected();
+}
+
+void loam_x86_write_cr4(uint64_t value)
+{
+    (void)value;
+    unexpected();
+}
+
+void loam_x86_invlpg(loam_virt page)
+{
+    (void)page;
+    unexpected();
+}
+
+void loam_x86_invpcid(uint64_t type, uint64_t pcid, loam_virt page)
+{
+    (void)type;
+    (void)pcid;
+    (void)page;
+    unexpected();
+}
+
+void loam_x86_invlpgb(uint64_t what, uint32_t count, uint32_t tags)
+{
+    (void)what;
+    (void)count;
+    (void)tags;
+    unexpected();
+}
+
+void loam_x86_tlbsync(void)
+{
+    unexpected();
 }
 
 /* ---- the tables ---------------------------------------------------------------- */

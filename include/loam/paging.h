@@ -55,7 +55,7 @@ struct loam_attr {
 };
 
 #define LOAM_SPACE_STRIPES 16u /* locks of a space */
-#define LOAM_SPACE_RECENT  16u
+#define LOAM_SPACE_RECENT  64u /* GiB whose tables are found at once */
 
 /* One lock for each 16th region of 2 MiB, a cache line apart. */
 struct LOAM_CAPABILITY("mutex") loam_space_locks {
@@ -70,10 +70,11 @@ struct loam_space {
     struct loam_space_locks locks;
     struct loam_stock *stock; /* borrowed: table frames come from here */
     struct loam_hhdm hhdm;
-    struct loam_cpu_features features;    /* of the CPUs that will run on it */
-    struct loam_tlb_space tlb;            /* who may remember what; loam_tlb_connect() */
-    uint64_t foreign_table;               /* bits that no entry with a table has */
-    uint64_t foreign_leaf[4];             /* and no leaf of this level: 1..3 */
+    struct loam_cpu_features features; /* of the CPUs that will run on it */
+    struct loam_tlb_space tlb;         /* who may remember what; loam_tlb_connect() */
+    /* Bits that no entry of this library has, and PRESENT: of one with a table, and of a
+     * small page; and without PRESENT of pages by level, 1..3. */
+    uint64_t not_in_link, not_in_page, foreign_leaf[4];
     loam_phys root;                       /* PML4 or PML5 */
     struct loam_space *kernel;            /* whose higher half it shares; NULL: it has its own */
     struct loam_space *sharer;            /* a kernel's: first of those that share; else the next */
@@ -82,7 +83,8 @@ struct loam_space {
     LOAM_ATOMIC(uint64_t) flushing_count; /* changes that not every CPU has noticed yet */
     LOAM_ATOMIC(uint64_t) gone;           /* goes up before a table is given back */
     LOAM_ATOMIC(uint64_t) recent[LOAM_SPACE_RECENT]; /* tables of level 2 used lately */
-    LOAM_ATOMIC(uint32_t) has_local; /* some page of the higher half is or was not global */
+    LOAM_ATOMIC(uint32_t) has_local;   /* some page of the higher half is or was not global */
+    LOAM_ATOMIC(uint64_t) recent_attr; /* attributes of the last page, and their bits */
 };
 
 /**

@@ -86,7 +86,13 @@ static inline const struct loam_space *paging_owner(const struct loam_space *spa
 /* Does an entry point to a table, and is it one of ours? */
 static inline bool paging_is_link(const struct loam_space *space, uint64_t entry)
 {
-    return (entry & (space->foreign_table | PTE_PRESENT)) == PTE_PRESENT;
+    return (entry & space->not_in_link) == PTE_PRESENT;
+}
+
+/* Does an entry of level 1 map a page, and is it one of ours? */
+static inline bool paging_is_page(const struct loam_space *space, uint64_t entry)
+{
+    return (entry & space->not_in_page) == PTE_PRESENT;
 }
 
 static inline void paging_require_ours(const struct loam_space *space, uint64_t entry,
@@ -235,7 +241,7 @@ static inline unsigned paging_count_locked(const struct paging_walk *walk, unsig
 }
 
 /* Which word of space->recent, and what must stand in it beside the table's address:
- * above bit 51 and below bit 12 lie 23 bits, which is what five levels take. */
+ * above bit 51 and below bit 12 there is room for the 21 bits that five levels take. */
 static inline unsigned paging_recent_index(uint64_t virt)
 {
     return (unsigned)(virt >> pte_shift(3)) % LOAM_SPACE_RECENT;
@@ -243,15 +249,22 @@ static inline unsigned paging_recent_index(uint64_t virt)
 
 static inline uint64_t paging_recent_tag(uint64_t virt)
 {
-    const uint64_t number = virt << 7 >> 7 >> (pte_shift(3) + 4); /* 23 bits */
-    return (number & 0x7ff) << 1 | number >> 11 << 52 | 1;
+    const uint64_t number = (virt >> (pte_shift(3) + 5) | 1) & 0x3fffff; /* 21 bits, and a 1 */
+    return number >> 12 | number << 52;
+}
+
+/* The address of the table, with the tag taken away; with other bits set, if the tag is
+ * another one. */
+static inline uint64_t paging_recent_untag(uint64_t recent, uint64_t virt)
+{
+    return recent ^ paging_recent_tag(virt);
 }
 
 /* The tag says all of a GiB's address but its highest 7 bits: do they go on as bit 56? With
  * the tag of a canonical address this one is canonical, too. */
 static inline bool paging_fits_tag(uint64_t virt)
 {
-    return virt + (UINT64_C(1) << 56) < UINT64_C(1) << 57;
+    return (uint64_t)((int64_t)virt >> 56) + 1 <= 1;
 }
 
 /* ---- one page ------------------------------------------------------------ */
@@ -282,11 +295,12 @@ struct paging_page {
 static inline bool paging_page_locked(const struct loam_space *space, uint64_t virt,
                                       struct paging_page *page) LOAM_NEEDS(space->locks)
 {
-    const uint64_t recent = paging_load(&space->recent[paging_recent_index(virt)]);
+    const uint64_t table =
+        paging_recent_untag(paging_load(&space->recent[paging_recent_index(virt)]), virt);
 
-    if ((recent & ~PTE_ADDRESS) != paging_recent_tag(virt) || !paging_fits_tag(virt))
+    if ((table & ~PTE_ADDRESS) != 0 || !paging_fits_tag(virt))
         return false;
-    page->link = &paging_table(space, recent & PTE_ADDRESS)[pte_index(virt, 2)];
+    page->link = &paging_table(space, table)[pte_index(virt, 2)];
     page->linked = paging_load(page->link);
     if (!paging_is_link(space, page->linked) || (page->linked & PTE_WAS_SPLIT) != 0)
         return false;
@@ -360,19 +374,20 @@ static inline PAGING_UNSANITIZED uint64_t paging_look_quickly(const struct loam_
                                                               uint64_t virt)
 {
     const uint64_t gone = atomic_load_explicit(&space->gone, memory_order_acquire);
-    const uint64_t recent =
-        atomic_load_explicit(&space->recent[paging_recent_index(virt)], memory_order_acquire);
+    const uint64_t table = paging_recent_untag(
+        atomic_load_explicit(&space->recent[paging_recent_index(virt)], memory_order_acquire),
+        virt);
 
-    if ((recent & ~PTE_ADDRESS) != paging_recent_tag(virt) || !paging_fits_tag(virt))
+    if ((table & ~PTE_ADDRESS) != 0 || !paging_fits_tag(virt))
         return 0;
-    const paging_word *const upper = paging_table(space, recent & PTE_ADDRESS);
+    const paging_word *const upper = paging_table(space, table);
     const uint64_t link = atomic_load_explicit(&upper[pte_index(virt, 2)], memory_order_acquire);
     if (!paging_is_link(space, link) ||
         atomic_load_explicit(&space->gone, memory_order_acquire) != gone)
         return 0;
-    const paging_word *const table = paging_table(space, pte_table_phys(link));
-    const uint64_t entry = atomic_load_explicit(&table[pte_index(virt, 1)], memory_order_acquire);
-    if (table == upper || (entry & (space->foreign_leaf[1] | PTE_PRESENT)) != PTE_PRESENT ||
+    const paging_word *const lower = paging_table(space, pte_table_phys(link));
+    const uint64_t entry = atomic_load_explicit(&lower[pte_index(virt, 1)], memory_order_acquire);
+    if (lower == upper || !paging_is_page(space, entry) ||
         atomic_load_explicit(&space->gone, memory_order_acquire) != gone)
         return 0;
     return entry;
