@@ -12,6 +12,29 @@
 
 #include "pte.h"
 
+#define EXPLAIN_TRIES 8u /* walks, while other CPUs give tables back */
+
+/* Reads what may be no table any more: then other CPUs write there as they like. It is
+ * RAM all the same, and what was read is not believed. */
+#if defined(__clang__)
+#define EXPLAIN_UNSANITIZED __attribute__((no_sanitize("thread")))
+#else
+#define EXPLAIN_UNSANITIZED __attribute__((no_sanitize_thread))
+#endif
+
+EXPLAIN_UNSANITIZED static inline uint64_t explain_load(const struct loam_names *names, uint64_t at)
+{
+    const _Atomic(uint64_t) *const word = loam_hhdm_pointer(names->space->hhdm, loam_phys_at(at));
+    return atomic_load(word);
+}
+
+/* Goes up before a table of the space, or of the kernel half it shares, is given back. */
+static inline uint64_t explain_gone(const struct loam_space *space)
+{
+    return atomic_load(&space->gone) +
+           (space->kernel != NULL ? atomic_load(&space->kernel->gone) : 0);
+}
+
 /* An entry on the way down. */
 struct explain_step {
     uint64_t at; /* where it lies, physical */
@@ -73,9 +96,7 @@ static inline enum loam_fault_cause explain_descend(const struct loam_names *nam
         walk->level = level;
         if (!explain_is_ram(names, at))
             return LOAM_FAULT_BY_TABLE;
-        const _Atomic(uint64_t) *const word =
-            loam_hhdm_pointer(names->space->hhdm, loam_phys_at(at));
-        const uint64_t entry = atomic_load(word);
+        const uint64_t entry = explain_load(names, at);
         const struct explain_step step = { at, entry, level };
         walk->step[walk->count++] = step;
         walk->reserved = entry & explain_reserved(features, entry, level);
@@ -130,11 +151,17 @@ static inline enum loam_fault_cause explain_rights(uint64_t error, struct explai
 static inline void explain_walk_tables(const struct loam_names *names,
                                        const struct loam_fault *fault, struct explain_walk *walk)
 {
-    walk->count = 0;
-    walk->leaf_level = 0;
-    walk->phys = 0;
-    walk->reserved = 0;
-    walk->cause = explain_descend(names, fault, walk);
+    uint64_t gone;
+    unsigned tries = 0;
+
+    do {
+        gone = explain_gone(names->space);
+        walk->count = 0;
+        walk->leaf_level = 0;
+        walk->phys = 0;
+        walk->reserved = 0;
+        walk->cause = explain_descend(names, fault, walk);
+    } while (explain_gone(names->space) != gone && ++tries < EXPLAIN_TRIES);
     if (walk->cause == LOAM_FAULT_BY_NOTHING)
         walk->cause = explain_rights(fault->error, walk);
 }
