@@ -398,6 +398,9 @@ static void a_page_to_be_copied_is_not_writable(void **state)
     uint64_t *const entry = entry_of(0x401000, 1);
     *entry = (*entry & ~UINT64_C(2)) | UINT64_C(3) << 52;
     expect_words(dump_line_at(0x401000), " rc-u-  ");
+    map_at(0x402000, 0x1000, take(1), LOAM_PROT_WRITE | LOAM_PROT_USER);
+    expect_words(dump_line_at(0x401000), "  4 KiB 4 KiB WB    rc-u-  ");
+    expect_words(dump_line_at(0x402000), "  4 KiB 4 KiB WB    rw-u-  ");
     expect_no_words(dump_line_at(0x400000), "; writable at");
     assert_null(loam_space_lint(&names, NULL));
 }
