@@ -255,6 +255,7 @@ static void begin(struct world *world, unsigned levels)
 {
     memset(world, 0, sizeof *world);
     machine_reset(1);
+    machine_cpu(0)->smep = machine_cpu(0)->smap = false; /* rights are those of the tables alone */
     machine_set_levels(levels);
     machine_add_ram(STOCK_AT, STOCK_PAGES * LOAM_PAGE_SIZE);
     loam_stock_init(&world->stock, machine_hhdm(), NULL);
