@@ -29,8 +29,8 @@
  *     guard page, freed, not in use    what the vrange says of pages that are mapped
  *
  * Cost: O(lines x runs), a run being what loam_space_next() returns; only lines that are
- * not of the direct map count. About 0.2 s for one of 1 GiB in 262144 pieces. No memory is allocated; each function uses less than 1 KiB
- * of stack.
+ * not of the direct map count. About 0.2 s for one of 1 GiB in 262144 pieces. No memory is
+ * allocated; each function uses less than 1 KiB of stack.
  */
 #ifndef LOAM_DUMP_H
 #define LOAM_DUMP_H

@@ -60,7 +60,7 @@ struct loam {
     uint64_t pressure_interval; /* pages a CPU takes until it looks how many are free; 0: never */
     LOAM_ATOMIC(uint32_t) retire_count; /* frames that wait for loam_retire() to be done */
     loam_phys retire[LOAM_RETIRE_MAX];  /* guarded by books */
-    struct loam_space space; /* the kernel space of tlb */
+    struct loam_space space;            /* the kernel space of tlb */
     struct loam_tlb tlb;
     struct loam_cpu_features features;
     struct loam_ticketlock books;         /* held while ranges change their owner */
