@@ -159,6 +159,7 @@ static void paging_merge_all(struct loam_space_batch *batch)
         paging_note(batch, merge.range, LOAM_PAGE_SIZE);
         loam_tlb_batch_tables(&batch->tlb);
         loam_tlb_batch_flush(&batch->tlb);
+        atomic_fetch_sub(&space->flushing_count, 1);
         atomic_fetch_add(&space->gone, 1);
         for (unsigned i = 0; i < merge.dead_count; i++)
             loam_stock_put(space->stock, loam_phys_at(merge.dead[i]));
@@ -536,6 +537,8 @@ static bool paging_collect_run_locked(struct paging_edit *edit, struct loam_virt
         const uint64_t entry = paging_load(&slot.table[i]);
         const uint64_t inside = rest->start.addr & (span - 1);
         uint64_t size = span - inside < rest->size ? span - inside : rest->size;
+        if (pte_is_present(entry) && !pte_is_leaf(entry, slot.level))
+            break; /* a table, which the next search goes into */
         if (entry != 0) {
             LOAM_REQUIRE(paging_kind(entry) == LOAM_ENTRY_HELD,
                          "paging: what is collected is not held (address, entry)", rest->start.addr,

@@ -96,6 +96,8 @@ static bool paging_next_locked(struct paging_walk *walk, uint64_t *virt)
     if (!loam_virt_is_canonical(loam_virt_at(*virt), levels))
         *virt = UINT64_MAX << top;
     for (;;) {
+        if (walk->space->kernel != NULL && !paging_is_lower(*virt))
+            return false; /* the kernel's, under the kernel's locks */
         const struct paging_slot slot = paging_find_locked(walk, *virt, 1);
         unsigned index = slot.index;
         if (slot.entry != 0)
@@ -184,12 +186,8 @@ enum loam_status loam_space_next(struct loam_space *space, loam_virt from, struc
     if (space->kernel == NULL)
         return paging_next_own(space, virt, out);
     if (paging_is_lower(virt)) {
-        struct loam_mapping found;
-        if (paging_next_own(space, virt, &found) == LOAM_OK &&
-            paging_is_lower(found.virt.start.addr)) {
-            *out = found;
+        if (paging_next_own(space, virt, out) == LOAM_OK)
             return LOAM_OK;
-        }
         virt = UINT64_C(1) << 63; /* in the hole */
     }
     return paging_next_own(space->kernel, virt, out);
@@ -267,15 +265,21 @@ static const char *paging_audit_shared(const struct loam_space *space)
     return NULL;
 }
 
-/* What recent[] says of tables of level 2 must be so. */
-static const char *paging_audit_recent(const struct paging_tour *tour)
+/* Is a table of level 2 remembered? */
+static unsigned paging_audit_recent(const struct paging_tour *tour)
 {
     const uint64_t word = paging_load(&tour->space->recent[paging_recent_index(tour->virt)]);
 
-    if ((word & ~PTE_ADDRESS) == paging_recent_tag(tour->virt) &&
-        (word & PTE_ADDRESS) != pte_table_phys(tour->entry))
-        return "paging: remembers a table that is another";
-    return NULL;
+    return word == (pte_table_phys(tour->entry) | paging_recent_tag(tour->virt)) ? 1 : 0;
+}
+
+static unsigned paging_recent_count(const struct loam_space *space)
+{
+    unsigned count = 0;
+
+    for (unsigned i = 0; i < LOAM_SPACE_RECENT; i++)
+        count += paging_load(&space->recent[i]) != 0 ? 1 : 0;
+    return count;
 }
 
 /* All but the entries of the root that are the kernel's. */
@@ -295,6 +299,7 @@ const char *loam_space_audit(const struct loam_space *space)
     struct paging_tour tour = { .space = space };
     const char *broken = NULL;
     uint64_t tables = 1;
+    unsigned recent = 0;
 
     if (!loam_hhdm_is_genuine(space->hhdm))
         return "paging: direct map not from a boot adapter";
@@ -312,11 +317,13 @@ const char *loam_space_audit(const struct loam_space *space)
             continue;
         if (++tables > atomic_load(&space->table_count)) /* a cycle ends here, too */
             return "paging: more tables than counted, or one reached twice";
-        if ((broken = paging_audit_table(&tour)) != NULL ||
-            (tour.level == 3 && (broken = paging_audit_recent(&tour)) != NULL))
+        if ((broken = paging_audit_table(&tour)) != NULL)
             return broken;
+        recent += tour.level == 3 ? paging_audit_recent(&tour) : 0;
         paging_tour_enter(&tour, tour.level - 1, pte_table_phys(tour.entry));
     }
+    if (recent != paging_recent_count(space))
+        return "paging: remembers a table that is not there";
     return tables == atomic_load(&space->table_count) ? NULL : "paging: fewer tables than counted";
 }
 

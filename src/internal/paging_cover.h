@@ -279,8 +279,11 @@ static inline void paging_cover_change_locked(struct paging_edit *edit,
         edit->seen |= atomic_exchange(entry, edit->phys | edit->bits[1]);
         return;
     default: /* PAGING_CLEAR, PAGING_SOFT */
-        for (unsigned i = 0; i < count; i++)
+        for (unsigned i = 0; i < count; i++) {
+            paging_require_ours(edit->walk.space, paging_load(&entry[i]), slot->level,
+                                slot->index + i);
             paging_cover_keep(edit, &entry[i], slot->level);
+        }
         return;
     }
 }
@@ -322,7 +325,7 @@ static inline void paging_cover_commit_locked(struct paging_edit *edit)
             }
             paging_remember_locked(&edit->walk);
         }
-        if (!clears)
+        if (!clears && edit->verb != PAGING_CLEAR) /* merging would set the bits again */
             paging_note_merge_locked(edit, slot.level);
     }
 }

@@ -23,19 +23,19 @@ struct paging_merge {
     bool ended;
 };
 
-/* The large entry that says what a full table of @p level says; 0: none does. */
+/* The large entry that says what a full table of @p level says; 0: none does. Held frames
+ * stay as they are: who collects some of them has no table to split a large entry with. */
 static inline uint64_t paging_merge_entry(const struct loam_space *space, const paging_word *table,
                                           unsigned level)
 {
     const bool present = pte_is_present(paging_load(&table[0]));
     const uint64_t ignored = present ? PTE_HARDWARE : 0;
     const uint64_t first = paging_load(&table[0]) & ~ignored;
-    const uint64_t phys = present ? pte_leaf_phys(first, level) : pte_held_phys(first);
-    const bool placed = present || (first & PTE_KIND) == PTE_HELD;
     uint64_t set = 0;
 
-    if ((present && (!pte_is_leaf(first, level) || (level == 2 && !space->features.gib_pages))) ||
-        (placed && (phys & (pte_span(level + 1) - 1)) != 0))
+    if (paging_kind(first) == LOAM_ENTRY_HELD ||
+        (present && (!pte_is_leaf(first, level) || (level == 2 && !space->features.gib_pages) ||
+                     (pte_leaf_phys(first, level) & (pte_span(level + 1) - 1)) != 0)))
         return 0;
     for (unsigned i = 0; i < PTE_COUNT; i++) {
         const uint64_t entry = paging_load(&table[i]);
@@ -64,11 +64,27 @@ static inline void paging_merge_table_locked(struct paging_walk *walk, struct pa
     if (entry == 0)
         return;
     paging_relink_locked(walk, level, entry);
+    if (merge->dead_count == 0)
+        atomic_fetch_add(&walk->space->flushing_count, 1);
     merge->dead[merge->dead_count++] = phys;
     atomic_fetch_sub_explicit(&walk->space->table_count, 1, memory_order_relaxed);
 }
 
-/* Merge what there is in the GiB of merge->at; on to the next one if that is done. */
+/* Go on after the entry that covers merge->at. */
+static inline void paging_merge_skip(const struct paging_walk *walk, struct paging_merge *merge,
+                                     unsigned level)
+{
+    const unsigned top = pte_shift(walk->space->features.levels + 1) - 1; /* the sign bit */
+
+    const uint64_t last = merge->at | (pte_span(level) - 1);
+    merge->ended = last >= merge->last;
+    merge->at = last + 1;
+    if ((merge->at >> top & 1) != 0) /* over the hole */
+        merge->at |= UINT64_MAX << top;
+}
+
+/* Merge what there is in the GiB of merge->at; on to the next one if that is done, and
+ * over all that has no table of level 2. */
 static inline void paging_merge_gib_locked(struct paging_walk *walk, struct paging_merge *merge)
     LOAM_NEEDS(walk->space->locks)
 {
@@ -77,22 +93,24 @@ static inline void paging_merge_gib_locked(struct paging_walk *walk, struct pagi
     const uint64_t last = gib_last < merge->last ? gib_last : merge->last;
     const struct paging_slot slot = paging_find_locked(walk, merge->at, 3);
 
-    merge->range = loam_virt_range_of(loam_virt_at(gib), pte_span(3));
-    if (slot.level == 3 && pte_is_present(slot.entry) && !pte_is_leaf(slot.entry, 3)) {
-        for (uint64_t at = merge->at; merge->dead_count < PAGING_DEAD_MAX - 1;) {
-            paging_merge_table_locked(walk, merge, at, 1);
-            const uint64_t region_last = at | (pte_span(2) - 1);
-            merge->at = region_last + 1;
-            if (region_last >= last)
-                break;
-            at = merge->at;
-        }
-        if (merge->dead_count == PAGING_DEAD_MAX - 1 && merge->at != 0 && merge->at <= last)
-            return;
-        paging_merge_table_locked(walk, merge, gib, 2);
+    if (slot.level > 3 || !pte_is_present(slot.entry) || pte_is_leaf(slot.entry, 3)) {
+        paging_merge_skip(walk, merge, slot.level);
+        return;
     }
-    merge->at = gib_last + 1;
-    merge->ended = gib_last >= merge->last;
+    merge->range = loam_virt_range_of(loam_virt_at(gib), pte_span(3));
+    for (uint64_t at = merge->at; merge->dead_count < PAGING_DEAD_MAX - 1;) {
+        paging_merge_table_locked(walk, merge, at, 1);
+        const uint64_t region_last = at | (pte_span(2) - 1);
+        merge->at = region_last + 1;
+        if (region_last >= last)
+            break;
+        at = merge->at;
+    }
+    if (merge->dead_count == PAGING_DEAD_MAX - 1 && merge->at != 0 && merge->at <= last)
+        return;
+    paging_merge_table_locked(walk, merge, gib, 2);
+    merge->at = gib;
+    paging_merge_skip(walk, merge, 3);
 }
 
 /* Merge some. @return false: there was nothing left; true: flush merge's range, give the
