@@ -37,6 +37,7 @@ endef
 $(eval $(call test_flavour,host,$(CC),$(ASAN)))
 $(eval $(call test_flavour,tsan,$(CC),$(TSAN)))
 $(eval $(call test_flavour,fuzz,$(FUZZ_CC),$(FUZZ_FLAGS)))
+$(eval $(call test_flavour,soak,$(CC),-O2 -ULOAM_CHECK -DLOAM_CHECK=1))
 
 TEST_PROGRAMS := $(TEST_NAMES:%=$(BUILD)/host/%_test)
 THREAD_PROGRAMS := $(THREAD_NAMES:%=$(BUILD)/tsan/%_test)
@@ -61,6 +62,10 @@ $(FUZZ_PROGRAMS): %: %.o $(TEST_SUPPORT:%=$(BUILD)/fuzz/%.o)
 	$(call say,LINK,$@)
 	$(Q)$(FUZZ_CC) $(FUZZ_FLAGS) $^ -lcmocka -lpthread -o $@
 
+$(BUILD)/soak/paging_soak_test: %: %.o $(TEST_SUPPORT:%=$(BUILD)/soak/%.o)
+	$(call say,LINK,$@)
+	$(Q)$(CC) -O2 $^ -lcmocka -lpthread -o $@
+
 # ---- suites ------------------------------------------------------------------
 
 UNIT_SUITES := $(foreach t,$(TEST_NAMES),--suite unit/$(t) $(BUILD)/host/$(t)_test)
@@ -71,7 +76,7 @@ TEST_SUITES += $(UNIT_SUITES) \
   --suite embedding 'tools/lint.sh --tap headers objects' \
   --suite documents 'tools/check_docs.py && echo "ok - documents"'
 
-.PHONY: fuzz mutants mutation-score check-deep
+.PHONY: fuzz mutants mutation-score check-deep soak-paging
 fuzz:
 	@tools/deps.sh fuzz
 	$(PARALLEL) $(FUZZ_PROGRAMS)
@@ -91,6 +96,11 @@ check-deep:
 		--suite schedules/record $(BUILD)/host/record_schedule_test \
 		--suite schedules/tlb $(BUILD)/host/tlb_schedule_test \
 		--suite models 'tests/models/run.sh tests/models/frame_block.pml'
+
+# Random operations on page tables for a quarter of an hour, without sanitizers.
+STEPS ?= 10000000
+soak-paging: $(BUILD)/soak/paging_soak_test
+	PAGING_STEPS=$(STEPS) $<
 
 mutants:
 	@tools/deps.sh test
