@@ -44,5 +44,7 @@
 #include "src/types.c"
 #include "src/usage.c"
 #include "src/vrange.c"
+#include "src/vrange_look.c"
 #include "src/vrange_print.c"
+#include "src/vrange_setup.c"
 #include "src/zero.c"

@@ -240,10 +240,15 @@ static void hide_frames(struct world *world, unsigned rest)
 static void compare(struct world *world)
 {
     struct loam_vrange_info info;
+    struct loam_vrange_info peeked;
 
     for (unsigned page = 0; page < CELLS; page++) {
         const enum loam_vrange_place place =
             loam_vrange_lookup(&world->vrange, loam_virt_at(page_addr(page) + 7), &info);
+        FUZZ_CHECK(loam_vrange_peek(&world->vrange, loam_virt_at(page_addr(page) + 7), &peeked) ==
+                   place);
+        FUZZ_CHECK(peeked.range.start.addr == info.range.start.addr &&
+                   peeked.range.size == info.range.size && peeked.state == info.state);
         if (world->owner[page] == NOBODY) {
             FUZZ_CHECK(place == LOAM_VRANGE_IN_GAP);
             continue;

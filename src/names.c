@@ -22,7 +22,7 @@ static struct loam_place names_in_window(const struct loam_vrange_info *info, ui
     struct loam_place place = { LOAM_PLACE_RANGE, info->name, info->range.start, { 0 }, NULL };
     uint64_t limit = end + (info->guard_after << LOAM_PAGE_SHIFT); /* 0: 2^64 */
 
-    if (info->state == LOAM_VRANGE_FREE) {
+    if (info->state == LOAM_VRANGE_FREE || info->state == LOAM_VRANGE_CACHED) {
         place.kind = LOAM_PLACE_FREE;
     } else if (info->state == LOAM_VRANGE_WAITING) {
         place.kind = LOAM_PLACE_WAITING;

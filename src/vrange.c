@@ -8,15 +8,17 @@
  */
 #include <loam/vrange.h>
 
+#include <stdatomic.h>
+
 #include "internal/check.h"
-#include "internal/digest.h"
 #include "internal/try.h"
-#include "internal/vrange_audit.h"
+#include "internal/vrange_cache.h"
 #include "internal/vrange_pool.h"
 #include "internal/vrange_tree.h"
 
-#define VRANGE_PAGES (UINT64_C(1) << (64 - LOAM_PAGE_SHIFT)) /* of the address space */
-#define VRANGE_CHUNK 16u /* ranges purged at a time, with interrupts off */
+#define VRANGE_PAGES     (UINT64_C(1) << (64 - LOAM_PAGE_SHIFT)) /* of the address space */
+#define VRANGE_UNALIGNED "vrange: address is not page-aligned"
+#define VRANGE_CHUNK     16u /* ranges purged at a time, with interrupts off */
 
 /* A request, checked. */
 struct vrange_want {
@@ -26,6 +28,7 @@ struct vrange_want {
     uint64_t low, high;
     uint64_t dice;
     const char *name;
+    uint16_t tag;
 };
 
 /* Where a range can go. */
@@ -34,16 +37,6 @@ struct vrange_spot {
     struct loam_vrange_record *after; /* the gap is before this one */
     uint64_t first;
 };
-
-static loam_virt vrange_address(uint64_t page)
-{
-    return loam_virt_at(page << LOAM_PAGE_SHIFT);
-}
-
-static uint64_t vrange_page(loam_virt at)
-{
-    return at.addr >> LOAM_PAGE_SHIFT;
-}
 
 static enum loam_status vrange_want_of(const struct loam_vrange_request *request,
                                        struct vrange_want *out)
@@ -65,116 +58,66 @@ static enum loam_status vrange_want_of(const struct loam_vrange_request *request
     out->high = request->limit == 0 ? VRANGE_PAGES : request->limit >> LOAM_PAGE_SHIFT;
     out->dice = request->dice;
     out->name = request->name != NULL ? request->name : "unnamed";
+    out->tag = request->tag;
     return LOAM_OK;
-}
-
-/* ---- begin and end ------------------------------------------------------- */
-
-void loam_vrange_init(struct loam_vrange *vrange, struct loam_stock *nodes, unsigned levels,
-                      uint64_t purge_pages)
-{
-    LOAM_REQUIRE(nodes != NULL, "vrange: no stock of nodes", 0, 0);
-    LOAM_REQUIRE(levels == 4 || levels == 5, "vrange: neither 4 nor 5 paging levels", levels, 0);
-    __builtin_memset(vrange, 0, sizeof(*vrange)); /* the lock starts as zeroes */
-    vrange->nodes = nodes;
-    vrange->levels = levels;
-    vrange->purge_pages = purge_pages == 0 ? LOAM_VRANGE_PURGE_PAGES : purge_pages;
-}
-
-void loam_vrange_release(struct loam_vrange *vrange)
-{
-    const loam_irq_state irq = loam_ticketlock_acquire_irq(&vrange->lock);
-
-    LOAM_REQUIRE(vrange->queued_count == vrange->waiting_count, "vrange: released during a purge",
-                 vrange->waiting_count, vrange->queued_count);
-    for (unsigned i = 0; i < vrange->window_count; i++) {
-        struct loam_vrange_window *window = &vrange->window[i];
-        struct loam_vrange_record *at = vrange_lowest(window->root);
-        while (at != &window->end) { /* terminates: ascending */
-            vrange_remove(window, at);
-            vrange_pool_put_locked(vrange, at);
-            at = vrange_lowest(window->root);
-        }
-    }
-    vrange->window_count = 0;
-    vrange->record_count = 0;
-    vrange->used_pages = 0;
-    vrange->waiting_count = 0;
-    vrange->waiting_pages = 0;
-    vrange->queued = NULL;
-    vrange->queued_count = 0;
-    vrange->queued_pages = 0;
-    loam_ticketlock_release_irq(&vrange->lock, irq);
-}
-
-/* ---- windows ------------------------------------------------------------- */
-
-/* Is a range from outside one that a window may be? */
-static bool vrange_is_window(const struct loam_vrange *vrange, struct loam_virt_range range)
-{
-    const uint64_t start = range.start.addr;
-
-    if (range.size == 0 || !loam_range_fits(start, range.size))
-        return false;
-    if (!loam_is_page_aligned(start) || !loam_is_page_aligned(range.size))
-        return false;
-    const loam_virt last = loam_virt_at(start + (range.size - 1));
-    return loam_virt_is_canonical(range.start, vrange->levels) &&
-           loam_virt_is_canonical(last, vrange->levels) && start >> 63 == last.addr >> 63;
-}
-
-/* Make a window of [first, end). */
-static enum loam_status vrange_add_window_locked(struct loam_vrange *vrange, uint64_t first,
-                                                 uint64_t end) LOAM_NEEDS(vrange->lock)
-{
-    for (unsigned i = 0; i < vrange->window_count; i++) {
-        if (first < vrange->window[i].end.first && vrange->window[i].first < end)
-            return LOAM_OVERLAP;
-    }
-    if (vrange->window_count == LOAM_VRANGE_WINDOWS_MAX)
-        return LOAM_NO_SPACE;
-    struct loam_vrange_window *window = &vrange->window[vrange->window_count];
-    window->first = first;
-    window->root = &window->end;
-    window->end.first = end;
-    window->end.gap = end - first;
-    window->end.largest = end - first;
-    vrange->window_count++;
-    return LOAM_OK;
-}
-
-enum loam_status loam_vrange_add_window(struct loam_vrange *vrange, struct loam_virt_range window)
-{
-    if (!vrange_is_window(vrange, window))
-        return LOAM_INVALID;
-    const uint64_t first = vrange_page(window.start);
-    const uint64_t end = first + (window.size >> LOAM_PAGE_SHIFT);
-    const loam_irq_state irq = loam_ticketlock_acquire_irq(&vrange->lock);
-    const enum loam_status status = vrange_add_window_locked(vrange, first, end);
-    loam_ticketlock_release_irq(&vrange->lock, irq);
-    return status;
 }
 
 /* The window that a page lies in; NULL: in none. */
 static struct loam_vrange_window *vrange_window_locked(struct loam_vrange *vrange, uint64_t page)
     LOAM_NEEDS(vrange->lock)
 {
-    for (unsigned i = 0; i < vrange->window_count; i++) {
-        struct loam_vrange_window *window = &vrange->window[i];
-        if (page >= window->first && page < window->end.first)
-            return window;
+    const struct loam_vrange_window *window = vrange_window_of(vrange, page);
+
+    return window == NULL ? NULL : &vrange->window[window - vrange->window];
+}
+
+/* ---- forget -------------------------------------------------------------- */
+
+/* A range is a gap from now on. */
+static void vrange_forget_locked(struct loam_vrange *vrange, struct loam_vrange_record *record)
+    LOAM_NEEDS(vrange->lock)
+{
+    vrange_change_begin(vrange);
+    vrange_remove(vrange_window_locked(vrange, vrange_first(record)), record);
+    vrange_change_end(vrange);
+    vrange->record_count--;
+    vrange_pool_put_locked(vrange, record);
+}
+
+/* Give up what the next CPU keeps that keeps anything. @return false: none does */
+static bool vrange_drain_some(struct loam_vrange *vrange, unsigned *cpu)
+{
+    bool any = false;
+
+    for (; *cpu < vrange->cache_count && !any; ++*cpu) {
+        const loam_irq_state irq = loam_ticketlock_acquire_irq(&vrange->lock);
+        struct loam_vrange_record *record = vrange_cache_take_any(&vrange->cache[*cpu]);
+        for (; record != NULL; record = vrange_cache_take_any(&vrange->cache[*cpu])) {
+            vrange->used_pages -= vrange_pages(record); /* ends: no others are kept meanwhile */
+            vrange_forget_locked(vrange, record);
+            any = true;
+        }
+        loam_ticketlock_release_irq(&vrange->lock, irq);
     }
-    return NULL;
+    return any;
+}
+
+void loam_vrange_drain(struct loam_vrange *vrange)
+{
+    unsigned cpu = 0;
+
+    while (vrange_drain_some(vrange, &cpu)) /* terminates: each turn drains at least one CPU */
+        continue;
 }
 
 /* ---- allocate ------------------------------------------------------------ */
 
-static uint64_t vrange_max(uint64_t a, uint64_t b)
+static uint64_t vrange_highest(uint64_t a, uint64_t b)
 {
     return a > b ? a : b;
 }
 
-static uint64_t vrange_min(uint64_t a, uint64_t b)
+static uint64_t vrange_least(uint64_t a, uint64_t b)
 {
     return a < b ? a : b;
 }
@@ -183,10 +126,10 @@ static uint64_t vrange_min(uint64_t a, uint64_t b)
 static bool vrange_fit(const struct loam_vrange_record *after, const struct vrange_want *want,
                        uint64_t *first)
 {
-    const uint64_t low = vrange_max(after->first - after->gap, want->low);
+    const uint64_t low = vrange_highest(vrange_first(after) - vrange_gap(after), want->low);
     const uint64_t usable = (low + want->guard_before + want->align - 1) & ~(want->align - 1);
     const uint64_t start = usable - want->guard_before;
-    const uint64_t high = vrange_min(after->first, want->high);
+    const uint64_t high = vrange_least(vrange_first(after), want->high);
 
     *first = start;
     return start <= high && want->pages <= high - start;
@@ -198,11 +141,11 @@ static bool vrange_find_in(struct loam_vrange_window *window, const struct vrang
 {
     struct loam_vrange_record *at;
 
-    if (window->root->largest < want->pages)
+    if (vrange_root(window)->largest < want->pages)
         return false;
-    at = want->low <= window->first ? vrange_lowest_fit(window->root, want->pages)
+    at = want->low <= window->first ? vrange_lowest_fit(vrange_root(window), want->pages)
                                     : vrange_ends_above(window, want->low);
-    while (at != NULL && at->first - at->gap < want->high) { /* terminates: upwards */
+    while (at != NULL && vrange_first(at) - vrange_gap(at) < want->high) { /* terminates: upwards */
         if (vrange_fit(at, want, &out->first)) {
             out->window = window;
             out->after = at;
@@ -225,27 +168,27 @@ static bool vrange_find_by_dice(struct loam_vrange_window *window, const struct 
     return vrange_find_in(window, &there, out);
 }
 
-/* The first window's lowest place; else whether a purge may make one. */
+/* The first window's lowest place. LOAM_STATE: there is none, but might be. */
 static enum loam_status vrange_find_locked(struct loam_vrange *vrange,
                                            const struct vrange_want *want, struct vrange_spot *out)
     LOAM_NEEDS(vrange->lock)
 {
     bool is_large_enough = false;
 
-    for (unsigned i = 0; i < vrange->window_count; i++) {
+    for (unsigned i = 0; i < atomic_load(&vrange->window_count); i++) {
         struct loam_vrange_window *window = &vrange->window[i];
-        const uint64_t low = vrange_max(window->first, want->low);
-        const uint64_t high = vrange_min(window->end.first, want->high);
+        const uint64_t low = vrange_highest(window->first, want->low);
+        const uint64_t high = vrange_least(vrange_first(&window->end), want->high);
         if (low >= high || want->pages > high - low)
             continue;
         if (vrange_find_by_dice(window, want, low, high, out) || vrange_find_in(window, want, out))
             return LOAM_OK;
         is_large_enough = true;
     }
-    return is_large_enough && vrange->waiting_count > 0 ? LOAM_STATE : LOAM_NO_SPACE;
+    return is_large_enough ? LOAM_STATE : LOAM_NO_SPACE;
 }
 
-/* Is [first, first + pages) free? */
+/* Is [first, first + pages) free? LOAM_STATE: there is nothing that is in use. */
 static enum loam_status vrange_probe_locked(struct loam_vrange *vrange, uint64_t first,
                                             uint64_t pages, struct vrange_spot *out)
     LOAM_NEEDS(vrange->lock)
@@ -253,14 +196,14 @@ static enum loam_status vrange_probe_locked(struct loam_vrange *vrange, uint64_t
     struct loam_vrange_window *window = vrange_window_locked(vrange, first);
     enum loam_status status = LOAM_OK;
 
-    if (window == NULL || pages > window->end.first - first)
+    if (window == NULL || pages > vrange_first(&window->end) - first)
         return LOAM_NOT_FOUND;
     struct loam_vrange_record *at = vrange_ends_above(window, first);
     out->window = window;
     out->after = at;
     out->first = first;
-    for (; at->first < first + pages; at = vrange_after(window, at)) { /* terminates: ascending */
-        if (at->state == LOAM_VRANGE_USED)
+    for (; vrange_first(at) < first + pages; at = vrange_after(window, at)) { /* ascending */
+        if (vrange_state_of(at) == LOAM_VRANGE_USED)
             return LOAM_OVERLAP;
         status = LOAM_STATE;
     }
@@ -274,17 +217,42 @@ static enum loam_status vrange_take_locked(struct loam_vrange *vrange,
 {
     LOAM_TRY(vrange_pool_reserve_locked(vrange));
     struct loam_vrange_record *record = vrange_pool_take_locked(vrange);
-    record->first = spot->first;
-    record->pages = want->pages;
-    record->guard_before = (uint16_t)want->guard_before;
-    record->guard_after = (uint16_t)want->guard_after;
-    record->name = want->name;
+    vrange_change_begin(vrange);
+    vrange_set(&record->first, spot->first);
+    vrange_set(&record->pages, want->pages);
+    vrange_set(&record->shape,
+               vrange_shape_of(want->guard_before, want->guard_after, want->tag, LOAM_VRANGE_USED));
+    atomic_store(&record->name, want->name);
     record->next = NULL;
-    record->state = LOAM_VRANGE_USED;
     vrange_insert(spot->window, record, spot->after);
+    vrange_change_end(vrange);
     vrange->record_count++;
     vrange->used_pages += want->pages;
     return LOAM_OK;
+}
+
+/* Take a range out of the running CPU's cache. @return false: there is none like it */
+static bool vrange_take_cached(struct loam_vrange *vrange, const struct vrange_want *want,
+                               uint64_t *first) LOAM_UNCHECKED
+{
+    const unsigned class = vrange_class_of(want->pages - want->guard_before - want->guard_after);
+    const bool is_plain =
+        want->align == 1 && want->low == 0 && want->high == VRANGE_PAGES && want->dice == 0;
+    loam_irq_state irq;
+
+    if (vrange->cache == NULL || class == VRANGE_CLASS_NONE || !is_plain)
+        return false;
+    struct loam_vrange_cache *cache = vrange_cache_enter(vrange, &irq);
+    struct loam_vrange_record *record = vrange_cache_take_locked(
+        cache, class, vrange_shape_of(want->guard_before, want->guard_after, 0, LOAM_VRANGE_FREE));
+    if (record != NULL) {
+        *first = vrange_first(record);
+        atomic_store(&record->name, want->name);
+        vrange_set(&record->shape, vrange_shape_of(want->guard_before, want->guard_after, want->tag,
+                                                   LOAM_VRANGE_USED));
+    }
+    vrange_cache_leave(cache, irq);
+    return record != NULL;
 }
 
 enum loam_status loam_vrange_alloc(struct loam_vrange *vrange,
@@ -292,13 +260,27 @@ enum loam_status loam_vrange_alloc(struct loam_vrange *vrange,
 {
     struct vrange_want want;
     struct vrange_spot spot;
+    enum loam_status status;
+    bool is_short; /* of what a cache may have: addresses, records */
+    unsigned cpu = 0;
 
     LOAM_TRY(vrange_want_of(request, &want));
-    const loam_irq_state irq = loam_ticketlock_acquire_irq(&vrange->lock);
-    enum loam_status status = vrange_find_locked(vrange, &want, &spot);
-    if (status == LOAM_OK)
-        status = vrange_take_locked(vrange, &want, &spot);
-    loam_ticketlock_release_irq(&vrange->lock, irq);
+    if (vrange_take_cached(vrange, &want, &spot.first)) {
+        *out = vrange_address(spot.first + want.guard_before);
+        return LOAM_OK;
+    }
+    do { /* terminates: each turn drains at least one CPU */
+        const loam_irq_state irq = loam_ticketlock_acquire_irq(&vrange->lock);
+        status = vrange_find_locked(vrange, &want, &spot);
+        is_short = status == LOAM_STATE;
+        if (status == LOAM_OK) {
+            status = vrange_take_locked(vrange, &want, &spot);
+            is_short = status == LOAM_NO_MEMORY;
+        } else if (vrange->waiting_count == 0) {
+            status = LOAM_NO_SPACE;
+        }
+        loam_ticketlock_release_irq(&vrange->lock, irq);
+    } while (is_short && vrange_drain_some(vrange, &cpu));
     if (status == LOAM_OK)
         *out = vrange_address(spot.first + want.guard_before);
     return status;
@@ -310,31 +292,25 @@ enum loam_status loam_vrange_reserve(struct loam_vrange *vrange,
     struct loam_vrange_request exact = *request;
     struct vrange_want want;
     struct vrange_spot spot;
+    enum loam_status status;
+    unsigned cpu = 0;
 
     exact.align_bytes = 0;
     LOAM_TRY(vrange_want_of(&exact, &want));
     if (!loam_is_page_aligned(at.addr))
         return LOAM_INVALID;
     const uint64_t first = vrange_page(at) - want.guard_before; /* below 0: in no window */
-    const loam_irq_state irq = loam_ticketlock_acquire_irq(&vrange->lock);
-    enum loam_status status = vrange_probe_locked(vrange, first, want.pages, &spot);
-    if (status == LOAM_OK)
-        status = vrange_take_locked(vrange, &want, &spot);
-    loam_ticketlock_release_irq(&vrange->lock, irq);
+    do { /* terminates: each turn drains at least one CPU */
+        const loam_irq_state irq = loam_ticketlock_acquire_irq(&vrange->lock);
+        status = vrange_probe_locked(vrange, first, want.pages, &spot);
+        if (status == LOAM_OK)
+            status = vrange_take_locked(vrange, &want, &spot);
+        loam_ticketlock_release_irq(&vrange->lock, irq);
+    } while ((status == LOAM_STATE || status == LOAM_NO_MEMORY) && vrange_drain_some(vrange, &cpu));
     return status;
 }
 
 /* ---- free ---------------------------------------------------------------- */
-
-static uint64_t vrange_usable_first(const struct loam_vrange_record *record)
-{
-    return record->first + record->guard_before;
-}
-
-static uint64_t vrange_usable_pages(const struct loam_vrange_record *record)
-{
-    return record->pages - record->guard_before - record->guard_after;
-}
 
 /* The range that a caller frees; anything else panics. */
 static struct loam_vrange_record *vrange_freed_locked(struct loam_vrange *vrange,
@@ -346,11 +322,12 @@ static struct loam_vrange_record *vrange_freed_locked(struct loam_vrange *vrange
     struct loam_vrange_window *window = vrange_window_locked(vrange, page);
     struct loam_vrange_record *record = window == NULL ? NULL : vrange_ends_above(window, page);
 
-    LOAM_REQUIRE(record != NULL && record->first <= page, "vrange: no range here", start,
+    LOAM_REQUIRE(record != NULL && vrange_first(record) <= page, "vrange: no range here", start,
                  range.size);
     LOAM_REQUIRE(vrange_usable_first(record) == page, "vrange: not the start of a range", start,
                  vrange_address(vrange_usable_first(record)).addr);
-    LOAM_REQUIRE(record->state == LOAM_VRANGE_USED, "vrange: freed twice", start, range.size);
+    LOAM_REQUIRE(vrange_state_of(record) == LOAM_VRANGE_USED, "vrange: freed twice", start,
+                 range.size);
     LOAM_REQUIRE(vrange_usable_pages(record) << LOAM_PAGE_SHIFT == range.size, "vrange: wrong size",
                  start, vrange_usable_pages(record) << LOAM_PAGE_SHIFT);
     return record;
@@ -366,22 +343,33 @@ static void vrange_queue_locked(struct loam_vrange *vrange, struct loam_vrange_r
         vrange->queued_low = first;
     if (vrange->queued_count == 0 || first + pages > vrange->queued_high)
         vrange->queued_high = first + pages;
-    record->state = LOAM_VRANGE_WAITING;
+    vrange_set_state(record, LOAM_VRANGE_WAITING);
     record->next = vrange->queued;
     vrange->queued = record;
     vrange->queued_count++;
     vrange->queued_pages += pages;
-    vrange->used_pages -= record->pages;
+    vrange->used_pages -= vrange_pages(record);
     vrange->waiting_count++;
-    vrange->waiting_pages += record->pages;
+    vrange->waiting_pages += vrange_pages(record);
 }
 
 void loam_vrange_free(struct loam_vrange *vrange, struct loam_virt_range range)
 {
-    LOAM_REQUIRE(loam_is_page_aligned(range.start.addr), "vrange: address is not page-aligned",
-                 range.start.addr, range.size);
+    LOAM_REQUIRE(loam_is_page_aligned(range.start.addr), VRANGE_UNALIGNED, range.start.addr,
+                 range.size);
     const loam_irq_state irq = loam_ticketlock_acquire_irq(&vrange->lock);
     vrange_queue_locked(vrange, vrange_freed_locked(vrange, range));
+    loam_ticketlock_release_irq(&vrange->lock, irq);
+}
+
+void loam_vrange_cancel(struct loam_vrange *vrange, struct loam_virt_range range)
+{
+    LOAM_REQUIRE(loam_is_page_aligned(range.start.addr), VRANGE_UNALIGNED, range.start.addr,
+                 range.size);
+    const loam_irq_state irq = loam_ticketlock_acquire_irq(&vrange->lock);
+    struct loam_vrange_record *record = vrange_freed_locked(vrange, range);
+    vrange->used_pages -= vrange_pages(record);
+    vrange_forget_locked(vrange, record);
     loam_ticketlock_release_irq(&vrange->lock, irq);
 }
 
@@ -418,7 +406,7 @@ bool loam_vrange_purge_begin(struct loam_vrange *vrange, struct loam_vrange_batc
 }
 
 /* What is read here of a record does not change while it waits. */
-bool loam_vrange_purge_next(struct loam_vrange_batch *batch, struct loam_virt_range *out)
+bool loam_vrange_purge_next(struct loam_vrange_batch *batch, struct loam_vrange_info *out)
 {
     const struct loam_vrange_record *record = batch->at;
 
@@ -426,149 +414,73 @@ bool loam_vrange_purge_next(struct loam_vrange_batch *batch, struct loam_virt_ra
         batch->at = batch->first;
         return false;
     }
-    out->start = vrange_address(vrange_usable_first(record));
-    out->size = vrange_usable_pages(record) << LOAM_PAGE_SHIFT;
+    *out = vrange_info_of(record);
     batch->at = record->next;
     return true;
 }
 
-static void vrange_purge_one_locked(struct loam_vrange *vrange, struct loam_vrange_record *record)
-    LOAM_NEEDS(vrange->lock)
+/* Where the next range of each class is kept: by the running CPU, then by the others. */
+struct vrange_shelf {
+    unsigned home;
+    unsigned passed[VRANGE_CLASSES]; /* CPUs that have enough of a class */
+};
+
+static void vrange_shelf_init(struct vrange_shelf *shelf, const struct loam_vrange *vrange)
 {
-    LOAM_ASSERT(record->state == LOAM_VRANGE_WAITING);
-    vrange->record_count--;
+    const loam_irq_state irq = loam_x86_irq_save();
+    const unsigned cpu = loam_port_cpu();
+
+    loam_x86_irq_restore(irq);
+    __builtin_memset(shelf, 0, sizeof(*shelf));
+    shelf->home = cpu < vrange->cache_count ? cpu : 0;
+}
+
+/* Let some CPU keep a range. @return false: all have enough like it */
+static bool vrange_keep_locked(struct loam_vrange *vrange, struct vrange_shelf *shelf,
+                               struct loam_vrange_record *record) LOAM_NEEDS(vrange->lock)
+{
+    const unsigned class = vrange_class_of(vrange_usable_pages(record));
+
+    if (class == VRANGE_CLASS_NONE)
+        return false;
+    for (; shelf->passed[class] < vrange->cache_count; shelf->passed[class]++) {
+        const unsigned cpu = (shelf->home + shelf->passed[class]) % vrange->cache_count;
+        if (!vrange_cache_put(&vrange->cache[cpu], class, record))
+            continue;
+        vrange->used_pages += vrange_pages(record);
+        return true;
+    }
+    return false;
+}
+
+static void vrange_purge_one_locked(struct loam_vrange *vrange, struct vrange_shelf *shelf,
+                                    struct loam_vrange_record *record) LOAM_NEEDS(vrange->lock)
+{
+    LOAM_ASSERT(vrange_state_of(record) == LOAM_VRANGE_WAITING);
     vrange->waiting_count--;
-    vrange->waiting_pages -= record->pages;
-    vrange_remove(vrange_window_locked(vrange, record->first), record);
-    vrange_pool_put_locked(vrange, record);
+    vrange->waiting_pages -= vrange_pages(record);
+    record->next = NULL;
+    if (!vrange_keep_locked(vrange, shelf, record))
+        vrange_forget_locked(vrange, record);
 }
 
 void loam_vrange_purge_end(struct loam_vrange_batch *batch)
 {
     struct loam_vrange *vrange = batch->vrange;
     struct loam_vrange_record *record = batch->first;
+    struct vrange_shelf shelf;
 
     LOAM_REQUIRE(vrange != NULL, "vrange: purge was not begun, or has ended",
                  loam_virt_of(batch).addr, 0);
     batch->vrange = NULL;
+    vrange_shelf_init(&shelf, vrange);
     while (record != NULL) { /* terminates: along the list */
         const loam_irq_state irq = loam_ticketlock_acquire_irq(&vrange->lock);
         for (unsigned i = 0; i < VRANGE_CHUNK && record != NULL; i++) {
             struct loam_vrange_record *next = record->next;
-            vrange_purge_one_locked(vrange, record);
+            vrange_purge_one_locked(vrange, &shelf, record);
             record = next;
         }
         loam_ticketlock_release_irq(&vrange->lock, irq);
     }
-}
-
-/* ---- look ---------------------------------------------------------------- */
-
-/* The range, or gap, that a page of a window lies in. */
-static struct loam_vrange_info vrange_info_of(struct loam_vrange_window *window, uint64_t page)
-{
-    const struct loam_vrange_record *record = vrange_ends_above(window, page);
-    struct loam_vrange_info info = { .name = "free", .state = LOAM_VRANGE_FREE };
-
-    if (page < record->first) {
-        info.range.start = vrange_address(record->first - record->gap);
-        info.range.size = record->gap << LOAM_PAGE_SHIFT;
-        return info;
-    }
-    info.range.start = vrange_address(vrange_usable_first(record));
-    info.range.size = vrange_usable_pages(record) << LOAM_PAGE_SHIFT;
-    info.guard_before = record->guard_before;
-    info.guard_after = record->guard_after;
-    info.name = record->name;
-    info.state = (enum loam_vrange_state)record->state;
-    return info;
-}
-
-enum loam_vrange_place loam_vrange_lookup(struct loam_vrange *vrange, loam_virt at,
-                                          struct loam_vrange_info *out)
-{
-    const uint64_t page = vrange_page(at);
-    const loam_irq_state irq = loam_ticketlock_acquire_irq(&vrange->lock);
-    struct loam_vrange_window *window = vrange_window_locked(vrange, page);
-
-    if (window != NULL)
-        *out = vrange_info_of(window, page);
-    loam_ticketlock_release_irq(&vrange->lock, irq);
-    if (window == NULL)
-        return LOAM_VRANGE_NOWHERE;
-    if (out->state == LOAM_VRANGE_FREE)
-        return LOAM_VRANGE_IN_GAP;
-    if (at.addr < out->range.start.addr)
-        return LOAM_VRANGE_IN_GUARD_BEFORE;
-    return at.addr - out->range.start.addr < out->range.size ? LOAM_VRANGE_IN_RANGE
-                                                             : LOAM_VRANGE_IN_GUARD_AFTER;
-}
-
-bool loam_vrange_next(struct loam_vrange *vrange, loam_virt from, struct loam_vrange_info *out)
-{
-    const uint64_t page = vrange_page(from);
-    const loam_irq_state irq = loam_ticketlock_acquire_irq(&vrange->lock);
-    struct loam_vrange_window *lowest = NULL;
-
-    for (unsigned i = 0; i < vrange->window_count; i++) {
-        struct loam_vrange_window *window = &vrange->window[i];
-        if (window->end.first > page && (lowest == NULL || window->first < lowest->first))
-            lowest = window;
-    }
-    if (lowest != NULL)
-        *out = vrange_info_of(lowest, vrange_max(page, lowest->first));
-    loam_ticketlock_release_irq(&vrange->lock, irq);
-    return lowest != NULL;
-}
-
-void loam_vrange_measure(struct loam_vrange *vrange, struct loam_vrange_totals *out)
-{
-    struct loam_vrange_totals totals = { .window_pages = 0 };
-    const loam_irq_state irq = loam_ticketlock_acquire_irq(&vrange->lock);
-
-    for (unsigned i = 0; i < vrange->window_count; i++) {
-        const struct loam_vrange_window *window = &vrange->window[i];
-        totals.window_pages += window->end.first - window->first;
-        totals.largest_gap = vrange_max(totals.largest_gap, window->root->largest);
-    }
-    totals.range_count = vrange->record_count;
-    totals.used_pages = vrange->used_pages;
-    totals.waiting_count = vrange->waiting_count;
-    totals.waiting_pages = vrange->waiting_pages;
-    loam_ticketlock_release_irq(&vrange->lock, irq);
-    *out = totals;
-}
-
-/* ---- proof --------------------------------------------------------------- */
-
-const char *loam_vrange_audit(const struct loam_vrange *vrange)
-{
-    struct vrange_tally tally = { .record_count = 0 };
-    const char *broken = NULL;
-
-    for (unsigned i = 0; i < vrange->window_count && broken == NULL; i++)
-        broken = vrange_audit_window(vrange, &vrange->window[i], &tally);
-    if (broken == NULL)
-        broken = vrange_audit_counts(vrange, &tally);
-    if (broken == NULL)
-        broken = vrange_audit_queue(vrange);
-    return broken != NULL ? broken : vrange_audit_pool(vrange);
-}
-
-uint64_t loam_vrange_digest(const struct loam_vrange *vrange)
-{
-    uint64_t digest = loam_digest_add(LOAM_DIGEST_START, vrange->queued_count);
-
-    for (unsigned i = 0; i < vrange->window_count; i++) {
-        const struct loam_vrange_record *at = vrange_lowest(vrange->window[i].root);
-        digest = loam_digest_add(digest, vrange->window[i].first);
-        for (; at != NULL; at = vrange_step(at)) {
-            digest = loam_digest_add(digest, at->first);
-            digest = loam_digest_add(digest, at->pages);
-            digest = loam_digest_add(digest, (uint64_t)at->guard_before << 32 | at->guard_after);
-            digest = loam_digest_add(digest, at->state);
-            digest = loam_digest_add(digest, loam_virt_of(at->name).addr);
-        }
-    }
-    return digest;
 }

@@ -8,7 +8,7 @@
 
 static void vrange_print_line(const struct loam_writer *writer, const struct loam_vrange_info *info)
 {
-    static const char *const states[] = { "free", "used", "waiting" };
+    static const char *const states[] = { "free", "used", "waiting", "cached" };
     const uint64_t first = info->range.start.addr - (info->guard_before << LOAM_PAGE_SHIFT);
     const uint64_t bytes =
         info->range.size + ((info->guard_before + info->guard_after) << LOAM_PAGE_SHIFT);
@@ -27,7 +27,8 @@ static void vrange_print_line(const struct loam_writer *writer, const struct loa
     }
     loam_text_string(writer, "  ");
     loam_text_left(writer, states[info->state], 9);
-    loam_text_string(writer, info->state == LOAM_VRANGE_FREE ? "" : info->name);
+    if (info->state == LOAM_VRANGE_USED || info->state == LOAM_VRANGE_WAITING)
+        loam_text_string(writer, info->name);
     loam_text_string(writer, "\n");
 }
 

@@ -68,6 +68,7 @@ static void audit_sees_wrong_counts(void **state)
           "vrange: queued range is outside of the span");
     BREAK(vrange.free_records, 31, "vrange: fewer free records than counted");
     BREAK(vrange.free_records, 29, "vrange: more free records than counted, or a cycle");
+    BREAK(vrange.version, vrange.version + 1, "vrange: a change has not ended");
     BREAK(vrange.node_frame_count, 2, "vrange: frames are not what their records add up to");
 }
 
@@ -81,14 +82,12 @@ static void audit_sees_a_wrong_record(void **state)
     BREAK(record->pages, 0, "vrange: range is nothing but guards");
     BREAK(record->pages, 2, "vrange: gap does not reach to the range before");
     BREAK_LINK(record->next, record, "vrange: range in use is on a list");
-    record->state = LOAM_VRANGE_FREE;
-    expect_broken("vrange: unknown state");
-    record->state = LOAM_VRANGE_WAITING;
-    expect_broken("vrange: pages in use are counted wrong");
-    record->state = LOAM_VRANGE_USED;
-    record->guard_after = 1;
-    expect_broken("vrange: range is nothing but guards");
-    record->guard_after = 0;
+    BREAK(record->shape, (uint64_t)LOAM_VRANGE_FREE << 48, "vrange: unknown state");
+    BREAK(record->shape, (uint64_t)LOAM_VRANGE_WAITING << 48,
+          "vrange: pages in use are counted wrong");
+    BREAK(record->shape, (uint64_t)LOAM_VRANGE_CACHED << 48,
+          "vrange: what is cached is not what the CPUs keep");
+    BREAK(record->shape, record->shape | 1u << 16, "vrange: range is nothing but guards");
     record = record_at(3);
     BREAK_LINK(record->next, NULL, "vrange: queue is broken");
     BREAK_LINK(vrange.queued, record_at(9), "vrange: queue is broken");

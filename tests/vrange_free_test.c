@@ -61,7 +61,7 @@ static void purge_names_what_to_flush(void **state)
 {
     struct loam_vrange_request guarded = { .page_count = 2, .guard_before = 1, .guard_after = 1 };
     struct loam_vrange_batch batch;
-    struct loam_virt_range range;
+    struct loam_vrange_info got;
 
     (void)state;
     one_window(1, 16);
@@ -80,9 +80,10 @@ static void purge_names_what_to_flush(void **state)
     for (int round = 0; round < 2; round++) { /* it begins anew */
         uint64_t pages = 0;
         uint64_t first_pages = 0;
-        while (loam_vrange_purge_next(&batch, &range)) {
-            pages += range.size / LOAM_PAGE_SIZE;
-            first_pages += (range.start.addr - HIGH) / LOAM_PAGE_SIZE;
+        while (loam_vrange_purge_next(&batch, &got)) {
+            pages += got.range.size / LOAM_PAGE_SIZE;
+            first_pages += (got.range.start.addr - HIGH) / LOAM_PAGE_SIZE;
+            assert_int_equal(got.state, LOAM_VRANGE_WAITING);
         }
         assert_int_equal(pages, 5);
         assert_int_equal(first_pages, 7);

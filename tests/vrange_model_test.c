@@ -299,7 +299,7 @@ static void step_free(void)
 static void begin_batch(unsigned index)
 {
     struct loam_vrange_batch *batch = &model.batch[index];
-    struct loam_virt_range got;
+    struct loam_vrange_info got;
     uint64_t ranges = 0;
     uint64_t pages = 0;
 
@@ -318,13 +318,15 @@ static void begin_batch(unsigned index)
     assert_int_equal(batch->range_count, ranges);
     assert_int_equal(batch->page_count, pages);
     while (loam_vrange_purge_next(batch, &got)) {
-        const uint64_t page = (got.start.addr - HIGH) / LOAM_PAGE_SIZE;
+        const uint64_t page = (got.range.start.addr - HIGH) / LOAM_PAGE_SIZE;
         const struct model_range *range = &model.range[model.owner[page] - 1];
         assert_true(range->state == IN_BATCH && range->batch == index);
         assert_int_equal(page, range->first + range->before);
-        assert_int_equal(got.size, PAGES(range->count));
-        assert_true(got.start.addr >= batch->span.start.addr);
-        assert_true(got.start.addr + got.size <= batch->span.start.addr + batch->span.size);
+        assert_int_equal(got.range.size, PAGES(range->count));
+        assert_int_equal(got.guard_after, range->after);
+        assert_true(got.range.start.addr >= batch->span.start.addr);
+        assert_true(got.range.start.addr + got.range.size <=
+                    batch->span.start.addr + batch->span.size);
         ranges--;
     }
     assert_int_equal(ranges, 0);
@@ -496,12 +498,12 @@ static void hand_over(struct loam_virt_range range, unsigned from, unsigned to)
 static void worker_purge(void)
 {
     struct loam_vrange_batch batch;
-    struct loam_virt_range range;
+    struct loam_vrange_info got;
 
     if (!loam_vrange_purge_begin(&vrange, &batch))
         return;
-    while (loam_vrange_purge_next(&batch, &range))
-        hand_over(range, UINT32_MAX, 0);
+    while (loam_vrange_purge_next(&batch, &got))
+        hand_over(got.range, UINT32_MAX, 0);
     loam_vrange_purge_end(&batch);
 }
 

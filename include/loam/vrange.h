@@ -22,7 +22,9 @@
  * Each range is a record in a balanced tree, which knows the largest gap of every
  * part. Records lie 50 to a page frame; frames come from a stock and go back there
  * when their last record is free. A range needs one record, which it keeps until
- * it is purged: to free and to purge needs none, so neither fails.
+ * it is purged: to free and to purge needs none, so neither fails. Small ranges that
+ * are purged may be kept by a CPU for the next who wants their like: without a search,
+ * and without the lock that all CPUs share.
  */
 #ifndef LOAM_VRANGE_H
 #define LOAM_VRANGE_H
@@ -36,36 +38,39 @@ extern "C" {
 #define LOAM_VRANGE_WINDOWS_MAX 8u
 #define LOAM_VRANGE_GUARD_MAX   65535u /* pages on each side of a range */
 #define LOAM_VRANGE_PURGE_PAGES 8192u  /* default of loam_vrange_init(): 32 MiB */
+#define LOAM_VRANGE_CACHED_MAX  8u     /* ranges of one size that a CPU keeps */
 
 enum loam_vrange_state {
     LOAM_VRANGE_FREE,
     LOAM_VRANGE_USED,
     LOAM_VRANGE_WAITING, /* freed, not yet purged */
+    LOAM_VRANGE_CACHED,  /* free, and kept for the next of its size */
 };
 
 /* One range. Private to vrange.c; page numbers are addresses / 4096, so that an
- * end at 2^64 is one, too. */
+ * end at 2^64 is one, too. What loam_vrange_peek() reads is atomic. */
 struct loam_vrange_record {
-    uint64_t first;                          /* page, that of the guard before */
-    struct loam_vrange_record *left, *right; /* lower and higher addresses */
-    struct loam_vrange_record *parent;       /* NULL: the root */
-    uint64_t gap;                            /* free pages right before it */
-    uint64_t largest;                        /* of all gaps in this part of the tree */
-    uint64_t pages;                          /* with guards; 0: the end of the window */
-    const char *name;
+    LOAM_ATOMIC(uint64_t) first;                    /* page, that of the guard before */
+    LOAM_ATOMIC(struct loam_vrange_record *) left;  /* lower addresses */
+    LOAM_ATOMIC(struct loam_vrange_record *) right; /* higher addresses */
+    struct loam_vrange_record *parent;              /* NULL: the root */
+    LOAM_ATOMIC(uint64_t) gap;                      /* free pages right before it */
+    uint64_t largest;                               /* of all gaps in this part of the tree */
+    LOAM_ATOMIC(uint64_t) pages;                    /* with guards; 0: the end of the window */
+    LOAM_ATOMIC(uint64_t) shape;                    /* guards, tag, state; see vrange_tree.h */
+    LOAM_ATOMIC(const char *) name;
     struct loam_vrange_record *next; /* waiting, too */
-    uint16_t guard_before, guard_after;
-    uint32_t state; /* enum loam_vrange_state, never FREE */
 };
 
 /* [first, end.first). Its end is in the tree, so every gap lies before a record. */
 struct loam_vrange_window {
     uint64_t first; /* page */
-    struct loam_vrange_record *root;
+    LOAM_ATOMIC(struct loam_vrange_record *) root;
     struct loam_vrange_record end;
 };
 
 struct loam_vrange_frame;
+struct loam_vrange_cache;
 
 /* Numbers of one moment. Pages are counted with guards. */
 struct loam_vrange_totals {
@@ -73,26 +78,30 @@ struct loam_vrange_totals {
     uint64_t range_count; /* used and waiting */
     uint64_t used_pages;
     uint64_t waiting_count, waiting_pages;
-    uint64_t largest_gap; /* pages */
+    uint64_t cached_count, cached_pages;
+    uint64_t largest_gap; /* pages; what is cached is none */
 };
 
 /* Fields are read-only outside vrange.c; guarded by lock. Must stay where it is. */
 struct loam_vrange {
     struct loam_ticketlock lock;
-    struct loam_stock *nodes; /* borrowed: frames for records come from here */
+    struct loam_stock *nodes;      /* borrowed: frames for records come from here */
+    LOAM_ATOMIC(uint64_t) version; /* odd while the tree changes */
     unsigned levels;
-    unsigned window_count;
+    LOAM_ATOMIC(uint32_t) window_count;
     struct loam_vrange_window window[LOAM_VRANGE_WINDOWS_MAX];
-    struct loam_vrange_frame *partial; /* frames with free records */
-    uint64_t free_records;             /* in those frames */
-    uint64_t node_frame_count;         /* frames that records lie in */
-    uint64_t record_count;             /* ranges, used and waiting */
-    uint64_t used_pages;
+    struct loam_vrange_frame *partial;     /* frames with free records */
+    uint64_t free_records;                 /* in those frames */
+    uint64_t node_frame_count;             /* frames that records lie in */
+    uint64_t record_count;                 /* ranges: used, waiting, cached */
+    uint64_t used_pages;                   /* and cached */
     uint64_t waiting_count, waiting_pages; /* queued, and in batches */
     uint64_t purge_pages;                  /* so many queued: a purge is due */
     struct loam_vrange_record *queued;     /* what waits and is in no batch */
     uint64_t queued_count, queued_pages;
     uint64_t queued_low, queued_high; /* pages [low, high) that they lie in, without guards */
+    struct loam_vrange_cache *cache;  /* of each CPU, with a lock of its own; NULL: none */
+    unsigned cache_count;
 };
 
 /* What is wanted. 0 in a field but page_count: its default. */
@@ -105,6 +114,7 @@ struct loam_vrange_request {
     uint64_t limit;        /* it ends at or below this address; default: none */
     uint64_t dice;         /* a random number: the place is found from there on; default: lowest */
     const char *name;      /* permanent; for dumps; default "unnamed" */
+    uint16_t tag;          /* the caller's own, found again in struct loam_vrange_info */
 };
 
 /* What lies somewhere. */
@@ -113,15 +123,17 @@ struct loam_vrange_info {
     uint64_t guard_before, guard_after; /* pages */
     const char *name;                   /* "free" where nothing is */
     enum loam_vrange_state state;
+    uint16_t tag;
 };
 
 /* Where an address lies. */
 enum loam_vrange_place {
     LOAM_VRANGE_NOWHERE, /* in no window */
-    LOAM_VRANGE_IN_GAP,
+    LOAM_VRANGE_IN_GAP,  /* free; state tells whether it is cached */
     LOAM_VRANGE_IN_GUARD_BEFORE,
     LOAM_VRANGE_IN_RANGE,
     LOAM_VRANGE_IN_GUARD_AFTER,
+    LOAM_VRANGE_CHANGING, /* loam_vrange_peek() only: cannot be said now */
 };
 
 /* Ranges that are being purged. On the caller's stack; fields are read-only. */
@@ -153,6 +165,33 @@ struct loam_vrange_batch {
  */
 void loam_vrange_init(struct loam_vrange *vrange, struct loam_stock *nodes, unsigned levels,
                       uint64_t purge_pages);
+
+/** Bytes for the caches of so many CPUs. @return 0: not in 1..LOAM_CPUS_MAX */
+LOAM_NODISCARD size_t loam_vrange_cache_bytes_needed(unsigned cpu_count);
+
+/**
+ * From now on let each CPU keep up to LOAM_VRANGE_CACHED_MAX ranges of each of the sizes
+ * 1, 2, 4, 8 and 16 pages, whatever their guards, when they are purged. Who then wants a
+ * range like one of them, wherever it lies, gets that; who asks for bounds, an alignment
+ * or dice does not. Ranges that are kept are free: they are given up before a place is
+ * refused.
+ *
+ * @param vrange       ranges
+ * @param cpu_count    1..LOAM_CPUS_MAX; what others free is kept by these CPUs
+ * @param memory       64-byte aligned; borrowed for the life of @p vrange
+ * @param memory_bytes of @p memory
+ *
+ * @return LOAM_OK; LOAM_INVALID: malformed; LOAM_NO_SPACE: memory_bytes is less than
+ *         loam_vrange_cache_bytes_needed(); LOAM_STATE: done before
+ *
+ * Context: before anybody uses @p vrange.
+ */
+LOAM_NODISCARD enum loam_status loam_vrange_use_caches(struct loam_vrange *vrange,
+                                                       unsigned cpu_count, void *memory,
+                                                       size_t memory_bytes);
+
+/** Give up all that is cached: large gaps may come of it. */
+void loam_vrange_drain(struct loam_vrange *vrange);
 
 /**
  * Forget all ranges, used or waiting, and all windows; the frames of their records
@@ -223,6 +262,12 @@ LOAM_NODISCARD enum loam_status loam_vrange_reserve(struct loam_vrange *vrange,
  */
 void loam_vrange_free(struct loam_vrange *vrange, struct loam_virt_range range);
 
+/**
+ * Take an allocation back in which nothing was mapped since: it is free at once.
+ * Panics as loam_vrange_free().
+ */
+void loam_vrange_cancel(struct loam_vrange *vrange, struct loam_virt_range range);
+
 /** Do as many pages wait as loam_vrange_init() was told? O(1). */
 LOAM_NODISCARD bool loam_vrange_is_purge_due(struct loam_vrange *vrange);
 
@@ -240,14 +285,14 @@ LOAM_NODISCARD bool loam_vrange_purge_begin(struct loam_vrange *vrange,
                                             struct loam_vrange_batch *batch);
 
 /**
- * The next range of a batch, for who flushes page by page. Guards are not in it.
+ * The next range of a batch.
  *
  * @return false: that was all; *out untouched, and the next call begins anew
  *
  * Context: no lock; the batch is the caller's alone.
  */
 LOAM_NODISCARD bool loam_vrange_purge_next(struct loam_vrange_batch *batch,
-                                           struct loam_virt_range *out);
+                                           struct loam_vrange_info *out);
 
 /**
  * Every CPU has dropped what it had of these ranges: they are free. O(log n) for
@@ -257,12 +302,25 @@ LOAM_NODISCARD bool loam_vrange_purge_next(struct loam_vrange_batch *batch,
 void loam_vrange_purge_end(struct loam_vrange_batch *batch);
 
 /**
- * What is at an address: for who explains a fault.
+ * What is at an address.
  *
  * @return where in it; LOAM_VRANGE_NOWHERE: in no window, *out untouched
  */
 LOAM_NODISCARD enum loam_vrange_place loam_vrange_lookup(struct loam_vrange *vrange, loam_virt at,
                                                          struct loam_vrange_info *out);
+
+/**
+ * The same without a lock and without waiting, for who explains a fault: each answer
+ * was right at some moment of the call. Freed memory may be read, but nothing that is
+ * found there is used.
+ *
+ * @return as loam_vrange_lookup(); LOAM_VRANGE_CHANGING: ranges came and went all the
+ *         time, or whoever changes them was interrupted by the caller; *out untouched
+ *
+ * Context: any, also NMI; not during loam_vrange_release().
+ */
+LOAM_NODISCARD enum loam_vrange_place loam_vrange_peek(const struct loam_vrange *vrange,
+                                                       loam_virt at, struct loam_vrange_info *out);
 
 /**
  * The lowest range or gap with a byte at or above @p from: to list what is used and

@@ -12,6 +12,7 @@
 #include "explain_walk.h"
 #include "names.h"
 #include "usage_node.h"
+#include "vrange_tree.h"
 
 #define EXPLAIN_DEPTH_MAX 128u /* of the vrange's tree: a treap of 2^60 records is not as deep */
 
@@ -99,16 +100,16 @@ static inline enum explain_answer explain_record_locked(const struct loam_names 
                                                         const struct loam_vrange_record **out)
     LOAM_NEEDS(names->vrange->lock)
 {
-    const struct loam_vrange_record *record = window->root;
+    const struct loam_vrange_record *record = vrange_root(window);
 
     *out = NULL;
     for (unsigned depth = 0; record != NULL; depth++) {
         if (depth == EXPLAIN_DEPTH_MAX || !explain_is_record(names, window, record))
             return EXPLAIN_BROKEN;
-        const bool is_below = record->first + record->pages <= page;
+        const bool is_below = vrange_end(record) <= page;
         if (!is_below)
             *out = record;
-        record = is_below ? record->right : record->left;
+        record = is_below ? vrange_right(record) : vrange_left(record);
     }
     return *out != NULL && *out != &window->end ? EXPLAIN_YES : EXPLAIN_NO;
 }
@@ -116,16 +117,19 @@ static inline enum explain_answer explain_record_locked(const struct loam_names 
 static inline struct loam_place explain_place_of(const struct loam_vrange_record *record,
                                                  uint64_t page)
 {
-    const uint64_t first = record->first + record->guard_before;
-    const uint64_t end = record->first + record->pages - record->guard_after;
+    const struct loam_vrange_info info = vrange_info_of(record);
+    const uint64_t first = vrange_page(info.range.start);
+    const uint64_t end = first + (info.range.size >> LOAM_PAGE_SHIFT);
     struct loam_place place = { LOAM_PLACE_RANGE,
-                                record->name,
+                                info.name,
                                 { first << LOAM_PAGE_SHIFT },
                                 { (end << LOAM_PAGE_SHIFT) - 1 },
                                 NULL };
 
-    if (record->state == LOAM_VRANGE_WAITING)
+    if (info.state == LOAM_VRANGE_WAITING)
         place.kind = LOAM_PLACE_WAITING;
+    else if (info.state == LOAM_VRANGE_CACHED)
+        place.kind = LOAM_PLACE_FREE;
     else if (page < first)
         place.kind = LOAM_PLACE_GUARD_BEFORE;
     else if (page >= end)
@@ -141,14 +145,15 @@ static inline enum explain_answer explain_vrange_locked(const struct loam_names 
     const struct loam_vrange *const vrange = names->vrange;
     const struct loam_vrange_record *record = NULL;
 
-    for (unsigned i = 0; i < vrange->window_count && i < LOAM_VRANGE_WINDOWS_MAX; i++) {
+    for (unsigned i = 0; i < atomic_load(&vrange->window_count) && i < LOAM_VRANGE_WINDOWS_MAX;
+         i++) {
         const struct loam_vrange_window *const window = &vrange->window[i];
-        if (page < window->first || page >= window->end.first)
+        if (page < window->first || page >= vrange_first(&window->end))
             continue;
         const enum explain_answer answer = explain_record_locked(names, window, page, &record);
         if (answer == EXPLAIN_BROKEN)
             return EXPLAIN_BROKEN;
-        if (answer == EXPLAIN_YES && record->first <= page) {
+        if (answer == EXPLAIN_YES && vrange_first(record) <= page) {
             *out = explain_place_of(record, page);
         } else {
             const struct loam_place gap = { LOAM_PLACE_FREE, "free", { 0 }, { 0 }, NULL };

@@ -1,5 +1,5 @@
 /*
- * vrange_audit.h - what loam_vrange_audit() looks at. Only vrange.c includes it.
+ * vrange_audit.h - what loam_vrange_audit() looks at. Only vrange_look.c includes it.
  *
  * Nothing found is trusted: walks are bounded by what is counted, so they end on a
  * cycle, too.
@@ -9,6 +9,7 @@
 
 #include <loam/vrange.h>
 
+#include "vrange_cache.h"
 #include "vrange_pool.h"
 #include "vrange_tree.h"
 
@@ -17,12 +18,14 @@ struct vrange_tally {
     uint64_t record_count;
     uint64_t used_pages;
     uint64_t waiting_count, waiting_pages;
+    uint64_t cached_count, cached_pages;
+    uint64_t cached_firsts; /* sum of where they begin: which they are, mostly */
 };
 
 /* One record by itself, and towards its children. */
 static inline const char *vrange_audit_links(const struct loam_vrange_record *record)
 {
-    const struct loam_vrange_record *const child[] = { record->left, record->right };
+    const struct loam_vrange_record *const child[] = { vrange_left(record), vrange_right(record) };
 
     for (unsigned i = 0; i < 2; i++) {
         if (child[i] == NULL)
@@ -40,16 +43,26 @@ static inline const char *vrange_audit_links(const struct loam_vrange_record *re
 static inline const char *vrange_audit_record(const struct loam_vrange_record *record,
                                               struct vrange_tally *tally)
 {
-    if (record->pages <= (uint64_t)record->guard_before + record->guard_after)
+    const uint64_t shape = atomic_load(&record->shape);
+    const uint64_t pages = vrange_pages(record);
+
+    if (pages <= vrange_guard_before(shape) + vrange_guard_after(shape))
         return "vrange: range is nothing but guards";
     tally->record_count++;
-    if (record->state == LOAM_VRANGE_USED) {
-        tally->used_pages += record->pages;
-        return record->next == NULL ? NULL : "vrange: range in use is on a list";
+    if (vrange_state(shape) == LOAM_VRANGE_WAITING) {
+        tally->waiting_count++;
+        tally->waiting_pages += pages;
+        return NULL;
     }
-    tally->waiting_count++;
-    tally->waiting_pages += record->pages;
-    return record->state == LOAM_VRANGE_WAITING ? NULL : "vrange: unknown state";
+    tally->used_pages += pages;
+    if (vrange_state(shape) == LOAM_VRANGE_CACHED) {
+        tally->cached_count++;
+        tally->cached_pages += pages;
+        tally->cached_firsts += vrange_first(record);
+    } else if (vrange_state(shape) != LOAM_VRANGE_USED) {
+        return "vrange: unknown state";
+    }
+    return record->next == NULL ? NULL : "vrange: range in use is on a list";
 }
 
 /* The lowest record, found in a bounded number of steps; NULL: a cycle. */
@@ -57,9 +70,9 @@ static inline const struct loam_vrange_record *vrange_audit_lowest(
     const struct loam_vrange *vrange, const struct loam_vrange_record *at)
 {
     for (uint64_t i = 0; i <= vrange->record_count; i++) {
-        if (at->left == NULL)
+        if (vrange_left(at) == NULL)
             return at;
-        at = at->left;
+        at = vrange_left(at);
     }
     return NULL;
 }
@@ -68,11 +81,11 @@ static inline const char *vrange_audit_window(const struct loam_vrange *vrange,
                                               const struct loam_vrange_window *window,
                                               struct vrange_tally *tally)
 {
-    const struct loam_vrange_record *at = vrange_audit_lowest(vrange, window->root);
+    const struct loam_vrange_record *at = vrange_audit_lowest(vrange, vrange_root(window));
     uint64_t end = window->first; /* of the record before */
     const char *broken = NULL;
 
-    if (at == NULL || window->root->parent != NULL)
+    if (at == NULL || vrange_root(window)->parent != NULL)
         return "vrange: root is not on top";
     while (at != &window->end) { /* terminates: ascending */
         broken = vrange_audit_links(at);
@@ -80,16 +93,56 @@ static inline const char *vrange_audit_window(const struct loam_vrange *vrange,
             broken = vrange_audit_record(at, tally);
         if (broken != NULL)
             return broken;
-        if (at->first < end || at->first - end != at->gap)
+        if (vrange_first(at) < end || vrange_first(at) - end != vrange_gap(at))
             return "vrange: gap does not reach to the range before";
-        end = at->first + at->pages;
+        end = vrange_end(at);
         at = vrange_step(at);
         if (at == NULL)
             return "vrange: end of the window is missing";
     }
-    if (at->first < end || at->first - end != at->gap || at->pages != 0)
+    if (vrange_first(at) < end || vrange_first(at) - end != vrange_gap(at) || vrange_pages(at) != 0)
         return "vrange: end of the window is wrong";
     return vrange_audit_links(at);
+}
+
+/* One CPU's cache; what it has is taken out of the tally. */
+static inline const char *vrange_audit_cache(const struct loam_vrange_cache *cache,
+                                             struct vrange_tally *tally)
+{
+    uint64_t count = 0;
+    uint64_t pages = 0;
+
+    for (unsigned class = 0; class < VRANGE_CLASSES; class ++) {
+        if (cache->count[class] > LOAM_VRANGE_CACHED_MAX)
+            return "vrange: a CPU keeps too many ranges";
+        for (uint32_t i = 0; i < cache->count[class]; i++) {
+            const struct loam_vrange_record *record = cache->range[class][i];
+            if (vrange_state_of(record) != LOAM_VRANGE_CACHED ||
+                vrange_class_of(vrange_usable_pages(record)) != class)
+                return "vrange: a CPU keeps what is not cached, or of another size";
+            count++;
+            pages += vrange_pages(record);
+            tally->cached_firsts -= vrange_first(record);
+        }
+    }
+    tally->cached_count -= count;
+    tally->cached_pages -= pages;
+    return count == cache->range_count && pages == cache->pages
+               ? NULL
+               : "vrange: what a CPU keeps is counted wrong";
+}
+
+static inline const char *vrange_audit_caches(const struct loam_vrange *vrange,
+                                              struct vrange_tally *tally)
+{
+    for (unsigned cpu = 0; cpu < vrange->cache_count; cpu++) {
+        const char *broken = vrange_audit_cache(&vrange->cache[cpu], tally);
+        if (broken != NULL)
+            return broken;
+    }
+    return tally->cached_count == 0 && tally->cached_pages == 0 && tally->cached_firsts == 0
+               ? NULL
+               : "vrange: what is cached is not what the CPUs keep";
 }
 
 static inline const char *vrange_audit_counts(const struct loam_vrange *vrange,
@@ -114,10 +167,10 @@ static inline const char *vrange_audit_queue(const struct loam_vrange *vrange)
     uint64_t pages = 0;
 
     for (uint64_t i = 0; i < vrange->queued_count; i++) {
-        if (at == NULL || at->state != LOAM_VRANGE_WAITING)
+        if (at == NULL || vrange_state_of(at) != LOAM_VRANGE_WAITING)
             return "vrange: queue is broken";
-        const uint64_t first = at->first + at->guard_before;
-        const uint64_t usable = at->pages - at->guard_before - at->guard_after;
+        const uint64_t first = vrange_usable_first(at);
+        const uint64_t usable = vrange_usable_pages(at);
         if (first < vrange->queued_low || first + usable > vrange->queued_high)
             return "vrange: queued range is outside of the span";
         pages += usable;

@@ -1,6 +1,6 @@
 /*
- * vrange_pool.h - records for vrange.c, which alone includes this: 50 to a page
- * frame of the stock.
+ * vrange_pool.h - records for vrange: 50 to a page frame of the stock. Shared by the
+ * sources of vrange.
  *
  *     frame    [ head | record 0 | record 1 | ... | record 49 )
  *     partial --> frame with free records <--> another <--> end
@@ -39,7 +39,8 @@ static inline struct loam_vrange_record *vrange_records_of(struct loam_vrange_fr
     return (struct loam_vrange_record *)((uintptr_t)frame + VRANGE_HEAD_BYTES);
 }
 
-static void vrange_frame_link_locked(struct loam_vrange *vrange, struct loam_vrange_frame *frame)
+static inline void vrange_frame_link_locked(struct loam_vrange *vrange,
+                                            struct loam_vrange_frame *frame)
     LOAM_NEEDS(vrange->lock)
 {
     frame->before = NULL;
@@ -49,8 +50,8 @@ static void vrange_frame_link_locked(struct loam_vrange *vrange, struct loam_vra
     vrange->partial = frame;
 }
 
-static void vrange_frame_unlink_locked(struct loam_vrange *vrange,
-                                       const struct loam_vrange_frame *frame)
+static inline void vrange_frame_unlink_locked(struct loam_vrange *vrange,
+                                              const struct loam_vrange_frame *frame)
     LOAM_NEEDS(vrange->lock)
 {
     if (frame->before == NULL)
@@ -62,7 +63,7 @@ static void vrange_frame_unlink_locked(struct loam_vrange *vrange,
 }
 
 /* Have a free record, or change nothing: the one step that can fail. */
-static enum loam_status vrange_pool_reserve_locked(struct loam_vrange *vrange)
+static inline enum loam_status vrange_pool_reserve_locked(struct loam_vrange *vrange)
     LOAM_NEEDS(vrange->lock)
 {
     loam_phys list;
@@ -84,7 +85,7 @@ static enum loam_status vrange_pool_reserve_locked(struct loam_vrange *vrange)
 }
 
 /* A record that was reserved; contents undefined. */
-static struct loam_vrange_record *vrange_pool_take_locked(struct loam_vrange *vrange)
+static inline struct loam_vrange_record *vrange_pool_take_locked(struct loam_vrange *vrange)
     LOAM_NEEDS(vrange->lock)
 {
     LOAM_ASSERT(vrange->partial != NULL);
@@ -99,8 +100,9 @@ static struct loam_vrange_record *vrange_pool_take_locked(struct loam_vrange *vr
 }
 
 /* Free a record; its frame goes back to the stock when it was the last there. */
-static void vrange_pool_put_locked(struct loam_vrange *vrange,
-                                   const struct loam_vrange_record *record) LOAM_NEEDS(vrange->lock)
+static inline void vrange_pool_put_locked(struct loam_vrange *vrange,
+                                          const struct loam_vrange_record *record)
+    LOAM_NEEDS(vrange->lock)
 {
     struct loam_vrange_frame *frame = vrange_frame_of(record);
 

@@ -1,6 +1,6 @@
 /*
- * vrange_tree.h - the search tree under vrange.c, which alone includes it: ranges
- * of one window by address, and the largest gap in every part of it.
+ * vrange_tree.h - the search tree under vrange: ranges of one window by address, and
+ * the largest gap in every part of it. Shared by the sources of vrange.
  *
  *     window  [  gap  [ A )[ B ) gap [ C )   gap   )end
  *
@@ -19,22 +19,191 @@
 
 #include <loam/vrange.h>
 
+#include <stdatomic.h>
+
 #include "digest.h"
+
+/* ---- fields -------------------------------------------------------------- */
+
+/*
+ * loam_vrange_peek() reads while others write. Each store is a release, each load an
+ * acquire at least: so who reads something of a change finds, when he looks again, that
+ * the version is another.
+ */
+static inline void vrange_set(_Atomic(uint64_t) *field, uint64_t value)
+{
+    atomic_store_explicit(field, value, memory_order_release);
+}
+
+static inline void vrange_point(_Atomic(struct loam_vrange_record *) *link,
+                                struct loam_vrange_record *to)
+{
+    atomic_store_explicit(link, to, memory_order_release);
+}
+
+static inline struct loam_vrange_record *vrange_left(const struct loam_vrange_record *record)
+{
+    return atomic_load(&record->left);
+}
+
+static inline struct loam_vrange_record *vrange_right(const struct loam_vrange_record *record)
+{
+    return atomic_load(&record->right);
+}
+
+static inline struct loam_vrange_record *vrange_root(const struct loam_vrange_window *window)
+{
+    return atomic_load(&window->root);
+}
+
+static inline uint64_t vrange_first(const struct loam_vrange_record *record)
+{
+    return atomic_load(&record->first);
+}
+
+static inline uint64_t vrange_gap(const struct loam_vrange_record *record)
+{
+    return atomic_load(&record->gap);
+}
+
+static inline uint64_t vrange_pages(const struct loam_vrange_record *record)
+{
+    return atomic_load(&record->pages);
+}
+
+static inline uint64_t vrange_end(const struct loam_vrange_record *record)
+{
+    return vrange_first(record) + vrange_pages(record);
+}
+
+/*
+ * What changes as one:
+ *
+ *     shape   | state 63..48 | tag 47..32 | guard after 31..16 | guard before 15..0 |
+ */
+static inline uint64_t vrange_shape_of(uint64_t guard_before, uint64_t guard_after, uint16_t tag,
+                                       enum loam_vrange_state state)
+{
+    return guard_before | guard_after << 16 | (uint64_t)tag << 32 | (uint64_t)state << 48;
+}
+
+static inline uint64_t vrange_guard_before(uint64_t shape)
+{
+    return shape & 0xffff;
+}
+
+static inline uint64_t vrange_guard_after(uint64_t shape)
+{
+    return shape >> 16 & 0xffff;
+}
+
+static inline uint16_t vrange_tag(uint64_t shape)
+{
+    return (uint16_t)(shape >> 32);
+}
+
+static inline enum loam_vrange_state vrange_state(uint64_t shape)
+{
+    return (enum loam_vrange_state)(shape >> 48);
+}
+
+static inline enum loam_vrange_state vrange_state_of(const struct loam_vrange_record *record)
+{
+    return vrange_state(atomic_load(&record->shape));
+}
+
+static inline void vrange_set_state(struct loam_vrange_record *record, enum loam_vrange_state state)
+{
+    const uint64_t rest = atomic_load(&record->shape) & ((UINT64_C(1) << 48) - 1);
+
+    vrange_set(&record->shape, rest | (uint64_t)state << 48);
+}
+
+/* What lies between the guards. */
+static inline uint64_t vrange_usable_first(const struct loam_vrange_record *record)
+{
+    return vrange_first(record) + vrange_guard_before(atomic_load(&record->shape));
+}
+
+static inline uint64_t vrange_usable_pages(const struct loam_vrange_record *record)
+{
+    const uint64_t shape = atomic_load(&record->shape);
+
+    return vrange_pages(record) - vrange_guard_before(shape) - vrange_guard_after(shape);
+}
+
+static inline loam_virt vrange_address(uint64_t page)
+{
+    return loam_virt_at(page << LOAM_PAGE_SHIFT);
+}
+
+static inline uint64_t vrange_page(loam_virt at)
+{
+    return at.addr >> LOAM_PAGE_SHIFT;
+}
+
+/* A record as the caller knows it. */
+static inline struct loam_vrange_info vrange_info_of(const struct loam_vrange_record *record)
+{
+    const uint64_t shape = atomic_load(&record->shape); /* before the name that goes with it */
+    const uint64_t first = vrange_first(record) + vrange_guard_before(shape);
+    const uint64_t pages =
+        vrange_pages(record) - vrange_guard_before(shape) - vrange_guard_after(shape);
+    const char *const name = atomic_load(&record->name);
+    const struct loam_vrange_info info = {
+        .range = loam_virt_range_of(vrange_address(first), pages << LOAM_PAGE_SHIFT),
+        .guard_before = vrange_guard_before(shape),
+        .guard_after = vrange_guard_after(shape),
+        .name = vrange_state(shape) == LOAM_VRANGE_CACHED ? "free" : name,
+        .state = vrange_state(shape),
+        .tag = vrange_tag(shape),
+    };
+    return info;
+}
+
+/* Around every change of a tree, with the lock held. */
+static inline void vrange_change_begin(struct loam_vrange *vrange)
+{
+    vrange_set(&vrange->version, atomic_load(&vrange->version) + 1);
+}
+
+static inline void vrange_change_end(struct loam_vrange *vrange)
+{
+    vrange_set(&vrange->version, atomic_load(&vrange->version) + 1);
+}
+
+/* The window that a page lies in; NULL: in none. */
+static inline const struct loam_vrange_window *vrange_window_of(const struct loam_vrange *vrange,
+                                                                uint64_t page)
+{
+    const unsigned count = atomic_load(&vrange->window_count);
+
+    for (unsigned i = 0; i < count; i++) {
+        const struct loam_vrange_window *window = &vrange->window[i];
+        if (page >= window->first && page < vrange_first(&window->end))
+            return window;
+    }
+    return NULL;
+}
+
+/* ---- order ---------------------------------------------------------------- */
 
 /* Two rounds: one is a multiplication, under which some strides stay in order. */
 static inline uint64_t vrange_priority(const struct loam_vrange_record *record)
 {
-    return loam_digest_add(loam_digest_add(LOAM_DIGEST_START, record->first), 0);
+    return loam_digest_add(loam_digest_add(LOAM_DIGEST_START, vrange_first(record)), 0);
 }
 
 static inline uint64_t vrange_largest_of(const struct loam_vrange_record *record)
 {
-    uint64_t largest = record->gap;
+    const struct loam_vrange_record *const left = vrange_left(record);
+    const struct loam_vrange_record *const right = vrange_right(record);
+    uint64_t largest = vrange_gap(record);
 
-    if (record->left != NULL && record->left->largest > largest)
-        largest = record->left->largest;
-    if (record->right != NULL && record->right->largest > largest)
-        largest = record->right->largest;
+    if (left != NULL && left->largest > largest)
+        largest = left->largest;
+    if (right != NULL && right->largest > largest)
+        largest = right->largest;
     return largest;
 }
 
@@ -44,15 +213,15 @@ static inline uint64_t vrange_largest_of(const struct loam_vrange_record *record
 static inline struct loam_vrange_record *vrange_ends_above(struct loam_vrange_window *window,
                                                            uint64_t page)
 {
-    struct loam_vrange_record *root = window->root;
+    struct loam_vrange_record *root = vrange_root(window);
     struct loam_vrange_record *found = &window->end;
 
     while (root != NULL) { /* terminates: downwards */
-        if (root->first + root->pages > page) {
+        if (vrange_end(root) > page) {
             found = root;
-            root = root->left;
+            root = vrange_left(root);
         } else {
-            root = root->right;
+            root = vrange_right(root);
         }
     }
     return found;
@@ -60,8 +229,8 @@ static inline struct loam_vrange_record *vrange_ends_above(struct loam_vrange_wi
 
 static inline struct loam_vrange_record *vrange_lowest(struct loam_vrange_record *root)
 {
-    while (root->left != NULL) /* terminates: downwards */
-        root = root->left;
+    while (vrange_left(root) != NULL) /* terminates: downwards */
+        root = vrange_left(root);
     return root;
 }
 
@@ -69,7 +238,7 @@ static inline struct loam_vrange_record *vrange_lowest(struct loam_vrange_record
 static inline struct loam_vrange_record *vrange_higher_above(
     const struct loam_vrange_record *record)
 {
-    while (record->parent != NULL && record->parent->right == record)
+    while (record->parent != NULL && vrange_right(record->parent) == record)
         record = record->parent;
     return record->parent;
 }
@@ -77,7 +246,8 @@ static inline struct loam_vrange_record *vrange_higher_above(
 /* The record after this one; NULL after the end of the window. */
 static inline struct loam_vrange_record *vrange_step(const struct loam_vrange_record *record)
 {
-    return record->right != NULL ? vrange_lowest(record->right) : vrange_higher_above(record);
+    return vrange_right(record) != NULL ? vrange_lowest(vrange_right(record))
+                                        : vrange_higher_above(record);
 }
 
 /* The same of a range, which is not the last record. */
@@ -94,12 +264,12 @@ static inline struct loam_vrange_record *vrange_lowest_fit(struct loam_vrange_re
                                                            uint64_t pages)
 {
     for (;;) { /* terminates: downwards, to where the largest gap comes from */
-        if (root->left != NULL && root->left->largest >= pages)
-            root = root->left;
-        else if (root->gap >= pages)
+        if (vrange_left(root) != NULL && vrange_left(root)->largest >= pages)
+            root = vrange_left(root);
+        else if (vrange_gap(root) >= pages)
             return root;
         else
-            root = root->right;
+            root = vrange_right(root);
     }
 }
 
@@ -108,10 +278,10 @@ static inline struct loam_vrange_record *vrange_next_fit(struct loam_vrange_reco
                                                          uint64_t pages)
 {
     do { /* terminates: each turn goes up */
-        if (record->right != NULL && record->right->largest >= pages)
-            return vrange_lowest_fit(record->right, pages);
+        if (vrange_right(record) != NULL && vrange_right(record)->largest >= pages)
+            return vrange_lowest_fit(vrange_right(record), pages);
         record = vrange_higher_above(record);
-    } while (record != NULL && record->gap < pages);
+    } while (record != NULL && vrange_gap(record) < pages);
     return record;
 }
 
@@ -136,11 +306,11 @@ static inline void vrange_replace(struct loam_vrange_window *window,
     struct loam_vrange_record *parent = was->parent;
 
     if (parent == NULL)
-        window->root = now;
-    else if (parent->left == was)
-        parent->left = now;
+        vrange_point(&window->root, now);
+    else if (vrange_left(parent) == was)
+        vrange_point(&parent->left, now);
     else
-        parent->right = now;
+        vrange_point(&parent->right, now);
     if (now != NULL)
         now->parent = parent;
 }
@@ -161,14 +331,14 @@ static inline void vrange_rotate_up(struct loam_vrange_window *window,
     struct loam_vrange_record *between;
 
     vrange_replace(window, parent, record);
-    if (parent->left == record) {
-        between = record->right;
-        parent->left = between;
-        record->right = parent;
+    if (vrange_left(parent) == record) {
+        between = vrange_right(record);
+        vrange_point(&parent->left, between);
+        vrange_point(&record->right, parent);
     } else {
-        between = record->left;
-        parent->right = between;
-        record->left = parent;
+        between = vrange_left(record);
+        vrange_point(&parent->right, between);
+        vrange_point(&record->left, parent);
     }
     parent->parent = record;
     if (between != NULL)
@@ -178,22 +348,23 @@ static inline void vrange_rotate_up(struct loam_vrange_window *window,
 }
 
 /* Insert into the gap before @p after. The record has its pages, which lie there. */
-static void vrange_insert(struct loam_vrange_window *window, struct loam_vrange_record *record,
-                          struct loam_vrange_record *after)
+static inline void vrange_insert(struct loam_vrange_window *window,
+                                 struct loam_vrange_record *record,
+                                 struct loam_vrange_record *after)
 {
     struct loam_vrange_record *parent = after;
 
-    record->left = NULL;
-    record->right = NULL;
-    record->gap = record->first - (after->first - after->gap);
-    record->largest = record->gap;
-    after->gap = after->first - (record->first + record->pages);
-    if (after->left == NULL) {
-        after->left = record;
+    vrange_point(&record->left, NULL);
+    vrange_point(&record->right, NULL);
+    record->largest = vrange_first(record) - (vrange_first(after) - vrange_gap(after));
+    vrange_set(&record->gap, record->largest);
+    vrange_set(&after->gap, vrange_first(after) - vrange_end(record));
+    if (vrange_left(after) == NULL) {
+        vrange_point(&after->left, record);
     } else {
-        for (parent = after->left; parent->right != NULL;) /* terminates: downwards */
-            parent = parent->right;
-        parent->right = record;
+        for (parent = vrange_left(after); vrange_right(parent) != NULL;) /* terminates: downwards */
+            parent = vrange_right(parent);
+        vrange_point(&parent->right, record);
     }
     record->parent = parent;
     for (; parent != after; parent = parent->parent)
@@ -206,17 +377,22 @@ static void vrange_insert(struct loam_vrange_window *window, struct loam_vrange_
 }
 
 /* Remove a record; its pages, and the gap before it, go to the gap after it. */
-static void vrange_remove(struct loam_vrange_window *window, struct loam_vrange_record *record)
+static inline void vrange_remove(struct loam_vrange_window *window,
+                                 struct loam_vrange_record *record)
 {
     struct loam_vrange_record *after = vrange_after(window, record);
 
-    after->gap += record->pages + record->gap;
+    vrange_set(&after->gap, vrange_gap(after) + vrange_pages(record) + vrange_gap(record));
     vrange_weigh(after);
-    while (record->left != NULL && record->right != NULL) /* terminates: it goes down */
-        vrange_rotate_up(window, vrange_priority(record->left) > vrange_priority(record->right)
-                                     ? record->left
-                                     : record->right);
-    vrange_replace(window, record, record->left != NULL ? record->left : record->right);
+    for (;;) { /* terminates: it goes down */
+        struct loam_vrange_record *const left = vrange_left(record);
+        struct loam_vrange_record *const right = vrange_right(record);
+        if (left == NULL || right == NULL) {
+            vrange_replace(window, record, left != NULL ? left : right);
+            break;
+        }
+        vrange_rotate_up(window, vrange_priority(left) > vrange_priority(right) ? left : right);
+    }
     vrange_weigh(record->parent);
 }
 
