@@ -43,6 +43,8 @@
 #include "src/tlb.c"
 #include "src/types.c"
 #include "src/usage.c"
+#include "src/vmap.c"
+#include "src/vmap_look.c"
 #include "src/vrange.c"
 #include "src/vrange_look.c"
 #include "src/vrange_print.c"

@@ -149,12 +149,19 @@ static enum loam_status set_aside(struct loam *mm, uint64_t bytes, const char *r
     return LOAM_OK;
 }
 
+/* The ledger's lines and, behind them, what the CPUs keep of virtual ranges. */
+static uint64_t ledger_bytes(const struct loam_boot *boot)
+{
+    return loam_ledger_bytes_needed(boot->cpu_count) +
+           loam_vrange_cache_bytes_needed(boot->cpu_count);
+}
+
 /* Room for the ledger and the list of ranges, then, since that list says how much is
  * needed, for the frame allocator. Both before the heap: that can do with less. */
 static enum loam_status plan_frames(struct loam *mm, const struct loam_boot *boot,
                                     struct loam_frame_setup *setup, struct loam_refusal *refusal)
 {
-    const uint64_t lines = loam_ledger_bytes_needed(boot->cpu_count);
+    const uint64_t lines = ledger_bytes(boot);
     const loam_mem_types types = ram_types(boot);
     struct loam_phys_range run;
     size_t count = 0;
@@ -342,6 +349,53 @@ static enum loam_status start_frames(struct loam *mm, const struct loam_boot *bo
     return LOAM_OK;
 }
 
+/* ---- virtual addresses --------------------------------------------------- */
+
+#define VMAP_PURGE_MIN 16u  /* pages that may wait to be purged, */
+#define VMAP_PURGE_OF  128u /* or one in so many of those that are usable */
+
+/* What the direct map shows now. */
+static struct loam_virt_range shown_now(const struct loam *mm, const struct loam_boot *boot)
+{
+    uint64_t end = LOAM_PAGE_SIZE;
+    for (size_t i = 0; i < mm->memmap.entry_count; i++) {
+        const struct loam_memmap_entry *entry = &mm->memmap.entry[i];
+        if ((boot->hhdm_types & LOAM_MEM_BIT(entry->type)) != 0)
+            end = entry->range.start.addr + entry->range.size;
+    }
+    return loam_virt_range_of(loam_virt_at(boot->hhdm.offset), end);
+}
+
+static enum loam_status start_vmap(struct loam *mm, const struct loam_boot *boot,
+                                   struct loam_refusal *refusal)
+{
+    const loam_virt image =
+        boot->image.section_count != 0 ? boot->image.virt_base : loam_virt_at(0);
+    const struct loam_virt_range window =
+        loam_vmap_choose(mm->features.levels, shown_now(mm, boot), image);
+    const uint64_t room = window.start.addr - boot->hhdm.offset;
+    const uint64_t usable = mm->usage.total_bytes[LOAM_OWNER_USABLE] / LOAM_PAGE_SIZE;
+    const uint64_t share = usable / VMAP_PURGE_OF;
+    const uint64_t purge_pages = share < VMAP_PURGE_MIN            ? VMAP_PURGE_MIN
+                                 : share > LOAM_VRANGE_PURGE_PAGES ? LOAM_VRANGE_PURGE_PAGES
+                                                                   : share;
+    const uint64_t lines = loam_ledger_bytes_needed(boot->cpu_count);
+    const loam_phys caches = loam_phys_at(mm->ledger_memory.start.addr + lines);
+    enum loam_status st = loam_vmap_init(mm, window, purge_pages);
+    if (st == LOAM_OK)
+        st = loam_vrange_use_caches(&mm->vmap.ranges, boot->cpu_count,
+                                    loam_hhdm_pointer(boot->hhdm, caches),
+                                    loam_vrange_cache_bytes_needed(boot->cpu_count));
+    if (st != LOAM_OK)
+        return loam_refuse(refusal, st, "loam: no virtual addresses beside direct map and image",
+                           window.size, 0);
+    if (boot->hhdm.offset < window.start.addr && room < mm->window_bytes)
+        mm->window_bytes = room;
+    return LOAM_OK;
+}
+
+/* ---- heap ------------------------------------------------------------------ */
+
 /* A kind of heap that can stand behind free(), which knows no sizes? */
 static enum loam_status check_heap(const struct loam_boot *boot, struct loam_refusal *refusal)
 {
@@ -399,6 +453,7 @@ static enum loam_status bring_up(struct loam *mm, const struct loam_boot *boot,
     LOAM_TRY(start_space(mm, boot, refusal));
     LOAM_TRY(start_usage(mm, boot, plan.nodes, refusal));
     LOAM_TRY(start_frames(mm, boot, &plan, refusal));
+    LOAM_TRY(start_vmap(mm, boot, refusal));
     return start_heap(mm, boot, refusal);
 }
 

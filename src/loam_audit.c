@@ -26,7 +26,8 @@ static const char *audit_own_frames(const struct loam *mm)
         mm->space.table_count + mm->tables.frame_count)
         return "loam: page tables and their spare frames are not what is charged to them";
     if (frames_charged(mm, LOAM_OWNER_METADATA) !=
-        mm->usage.node_frame_count + mm->nodes.frame_count + setup_bytes / LOAM_PAGE_SIZE)
+        mm->usage.node_frame_count + mm->nodes.frame_count + mm->vmap.ranges.node_frame_count +
+            mm->vmap.nodes.frame_count + setup_bytes / LOAM_PAGE_SIZE)
         return "loam: metadata and spare frames for nodes are not what is charged to them";
     if (mm->usage.total_bytes[LOAM_OWNER_HEAP] != mm->heap_range.size)
         return "loam: the heap's span is not what is charged to it";
@@ -82,6 +83,7 @@ const char *loam_audit(struct loam *mm)
         (broken = loam_zero_audit(&mm->zeroed)) != NULL ||
         (broken = loam_space_audit(&mm->space)) != NULL ||
         (broken = loam_tlb_audit(&mm->tlb)) != NULL ||
+        (broken = loam_vmap_audit(mm)) != NULL ||
         (broken = loam_locked_audit(&mm->heap)) != NULL)
         return broken;
     if ((broken = audit_own_frames(mm)) != NULL || (broken = audit_retired(mm)) != NULL)
@@ -104,6 +106,7 @@ uint64_t loam_digest(struct loam *mm)
     digest = loam_digest_add(digest, loam_ledger_digest(&mm->ledger));
     digest = loam_digest_add(digest, loam_zero_digest(&mm->zeroed));
     digest = loam_digest_add(digest, loam_space_digest(&mm->space));
+    digest = loam_digest_add(digest, loam_vmap_digest(mm));
     digest = loam_digest_add(digest, loam_locked_digest(&mm->heap));
     digest = loam_digest_add(digest, atomic_load(&mm->retire_count));
     digest = loam_digest_add(digest, mm->added_bytes);

@@ -1,7 +1,8 @@
 /*
  * loam.h - the whole subsystem as one object.
  *
- *   boot map -> early frames -> usage map -> frame allocator -> page tables -> heap
+ *   boot map -> early frames -> usage map -> frame allocator -> page tables ->
+ *   virtual ranges -> heap
  *
  * Fill struct loam_boot with a boot adapter, call loam_init() once, then
  * loam_enter() on every CPU. Every layer stays reachable on its own.
@@ -18,6 +19,7 @@
 #include "once.h"
 #include "pressure.h"
 #include "usage.h"
+#include "vmap.h"
 #include "zero.h"
 
 #ifdef __cplusplus
@@ -62,13 +64,14 @@ struct loam {
     loam_phys retire[LOAM_RETIRE_MAX];  /* guarded by books */
     struct loam_space space;            /* the kernel space of tlb */
     struct loam_tlb tlb;
+    struct loam_vmap vmap; /* memory, stacks, devices at addresses of their own */
     struct loam_cpu_features features;
     struct loam_ticketlock books;         /* held while ranges change their owner */
     struct loam_locked heap;              /* its lock and its kind: heap.options */
     struct loam_heap heap_room;           /* what it locks */
     struct loam_phys_range heap_range;    /* smaller than wanted where memory is short */
     struct loam_phys_range frame_memory;  /* what frame keeps its books in */
-    struct loam_phys_range ledger_memory; /* and ledger */
+    struct loam_phys_range ledger_memory; /* and ledger; and what vmap's CPUs keep */
     struct loam_phys_range zeroed_memory; /* and zeroed */
     uint64_t added_bytes;                 /* books of memory that was added */
     uint64_t window_bytes;                /* the direct map can show [0, this) */
