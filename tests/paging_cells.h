@@ -242,7 +242,6 @@ static uint64_t cells_digest(void)
 }
 
 #include "paging_cells_ask.h"
-
 #include "paging_cells_do.h"
 
 #endif

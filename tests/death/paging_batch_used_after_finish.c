@@ -1,0 +1,12 @@
+/* dies: paging: batch is finished or was never begun */
+#include "paging.h"
+
+int main(void)
+{
+    struct loam_space_batch batch;
+    if (begin() != 0 || map(0, 2, 0x40000000) != 0)
+        return 1;
+    loam_space_batch_begin(&batch, &space);
+    loam_space_batch_finish(&batch);
+    return loam_space_batch_unmap(&batch, pages(0, 1)) == LOAM_OK;
+}

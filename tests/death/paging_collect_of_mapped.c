@@ -1,0 +1,13 @@
+/* dies: paging: what is collected is not held (address, entry) */
+#include "paging.h"
+
+int main(void)
+{
+    struct loam_space_batch batch;
+    struct loam_phys_range out[2];
+    struct loam_virt_range rest = pages(0, 2);
+    if (begin() != 0 || map(0, 2, 0x40000000) != 0)
+        return 1;
+    loam_space_batch_begin(&batch, &space);
+    return loam_space_batch_collect(&batch, &rest, out, 2) == 0;
+}
