@@ -111,6 +111,72 @@ static inline enum loam_status protect(uint64_t virt, uint64_t size, struct loam
     return loam_space_protect(&space, range(virt, size), a);
 }
 
+static inline enum loam_status tag(uint64_t virt, uint64_t size, enum loam_entry_kind kind,
+                                   uint64_t value)
+{
+    return loam_space_tag(&space, range(virt, size), kind, value);
+}
+
+static inline enum loam_status untag(uint64_t virt, uint64_t size)
+{
+    return loam_space_untag(&space, range(virt, size));
+}
+
+static inline enum loam_status publish(uint64_t virt, uint64_t size, struct loam_attr a)
+{
+    return loam_space_publish(&space, range(virt, size), a);
+}
+
+static inline enum loam_status detach(uint64_t virt, uint64_t size)
+{
+    LOAM_SPACE_BATCH(batch, &space);
+    const enum loam_status st = loam_space_batch_detach(&batch, range(virt, size));
+    loam_space_batch_finish(&batch);
+    return st;
+}
+
+/* Hold pages one after the other, of memory from @p phys on. At most 1024. */
+static inline enum loam_status hold(uint64_t virt, uint64_t size, uint64_t phys)
+{
+    static loam_phys frames[1024];
+    const size_t count = (size_t)(size >> 12);
+    for (size_t i = 0; i < count; i++)
+        frames[i] = loam_phys_at(phys + PAGES(i));
+    return loam_space_hold(&space, loam_virt_at(virt), frames, count);
+}
+
+/* Take all that is held out. @return bytes; the first run in *first, if there is one */
+static inline uint64_t collect(uint64_t virt, uint64_t size, struct loam_phys_range *first)
+{
+    struct loam_virt_range rest = range(virt, size);
+    struct loam_phys_range out[3];
+    uint64_t bytes = 0;
+    LOAM_SPACE_BATCH(batch, &space);
+    for (size_t count; (count = loam_space_batch_collect(&batch, &rest, out, 3)) != 0;) {
+        if (bytes == 0 && first != NULL)
+            *first = out[0];
+        for (size_t i = 0; i < count; i++)
+            bytes += out[i].size;
+    }
+    assert_int_equal(rest.size, 0);
+    loam_space_batch_finish(&batch);
+    return bytes;
+}
+
+static inline struct loam_entry entry_at(uint64_t virt)
+{
+    struct loam_entry entry;
+    assert_int_equal(loam_space_entry(&space, loam_virt_at(virt), &entry), LOAM_OK);
+    return entry;
+}
+
+static inline struct loam_translation query(uint64_t virt)
+{
+    struct loam_translation seen;
+    assert_int_equal(loam_space_query(&space, loam_virt_at(virt), &seen), LOAM_OK);
+    return seen;
+}
+
 /* The entry that translates @p virt, read from RAM; 0: there is none. Sets its
  * level, which may be NULL, and gives its address if @p slot is not NULL. */
 static inline uint64_t raw_entry(uint64_t virt, unsigned *level, uint64_t **slot)
