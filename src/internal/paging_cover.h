@@ -123,8 +123,7 @@ static inline void paging_split_locked(struct paging_edit *edit, uint64_t bounda
             const uint64_t first = pte_split(entry, level);
             for (unsigned i = 0; i < PTE_COUNT; i++)
                 paging_store(&table[i], first + i * pte_step(first, level - 1));
-        } while (!atomic_compare_exchange_strong_explicit(
-            &slot.table[slot.index], &entry, link, memory_order_release, memory_order_relaxed));
+        } while (!atomic_compare_exchange_strong(&slot.table[slot.index], &entry, link));
         atomic_fetch_add_explicit(&space->table_count, 1, memory_order_relaxed);
     }
 }

@@ -1,0 +1,245 @@
+/*
+ * paging_look_test.c - who looks without a lock, stopped before each of his loads in turn:
+ * meanwhile another CPU does all of a change, and the tables are other pages'.
+ *
+ *     look    load load load | load load ...
+ *     change                 ^ unmap, give tables back, use them for something else
+ */
+#include <stdatomic.h>
+
+#include "harness.h"
+
+/* ---- the library's looks, with steps ------------------------------------------- */
+
+static void look_step(void);
+
+#undef atomic_load
+#undef atomic_load_explicit
+#define atomic_load(p)                 (look_step(), __atomic_load_n((p), __ATOMIC_SEQ_CST))
+#define atomic_load_explicit(p, order) (look_step(), __atomic_load_n((p), (order)))
+
+/* Names of its own beside the library that all tests are linked with. */
+#define loam_space_translate stepped_translate
+#define loam_space_query     stepped_query
+#define loam_space_entry     stepped_entry
+#define loam_space_next      stepped_next
+#define loam_space_audit     stepped_audit
+#define loam_space_digest    stepped_digest
+
+#include "../src/paging_look.c"
+
+#undef loam_space_translate
+#undef loam_space_query
+#undef loam_space_entry
+#undef loam_space_next
+#undef loam_space_audit
+#undef loam_space_digest
+
+loam_phys loam_space_translate(const struct loam_space *space, loam_virt virt);
+enum loam_status loam_space_query(const struct loam_space *space, loam_virt virt,
+                                  struct loam_translation *out);
+enum loam_status loam_space_entry(const struct loam_space *space, loam_virt virt,
+                                  struct loam_entry *out);
+const char *loam_space_audit(const struct loam_space *space);
+uint64_t loam_space_digest(const struct loam_space *space);
+
+#include "paging_world.h"
+
+/* ---- one change in the middle of a look ----------------------------------------- */
+
+static unsigned steps, stop_at; /* loads of this look; before which one */
+static void (*change)(void);
+
+static void look_step(void)
+{
+    if (change == NULL || ++steps != stop_at)
+        return;
+    void (*const now)(void) = change;
+    change = NULL;
+    now();
+}
+
+/* Looks at LOWER, stopped before every load; each must find @p before or @p after. */
+static void look_through(void (*begin)(void), void (*meanwhile)(void), uint64_t before,
+                         uint64_t after)
+{
+    for (unsigned how = 0; how < 3; how++) {
+        bool done = false;
+        for (stop_at = 1; !done; stop_at++) {
+            struct loam_translation seen = { .phys = loam_phys_none() };
+            struct loam_entry entry = { .kind = LOAM_ENTRY_EMPTY };
+            uint64_t found = UINT64_MAX;
+            begin();
+            steps = 0;
+            change = meanwhile;
+            if (how == 0)
+                found = stepped_translate(&space, loam_virt_at(LOWER)).addr;
+            else if (how == 1)
+                found = stepped_query(&space, loam_virt_at(LOWER), &seen) == LOAM_OK
+                            ? seen.phys.addr
+                            : UINT64_MAX;
+            else if (stepped_entry(&space, loam_virt_at(LOWER), &entry) == LOAM_OK &&
+                     entry.kind == LOAM_ENTRY_PAGE)
+                found = entry.raw & UINT64_C(0x000ffffffffff000);
+            done = change != NULL; /* the look was over before */
+            change = NULL;
+            if (done)
+                meanwhile();
+            assert_true(found == before || found == after);
+            assert_int_equal(loam_space_translate(&space, loam_virt_at(LOWER)).addr, after);
+            world_check();
+        }
+        assert_true(stop_at > 4);
+    }
+}
+
+#define NOTHING UINT64_MAX
+
+static bool forget; /* which tables of level 2 were used lately */
+
+static void map_one(void)
+{
+    world_start((struct world_options){ .frames = 8 });
+    assert_int_equal(map(LOWER, KIB(4), GIB(1), RW), LOAM_OK);
+    if (forget)
+        memset((void *)&space.recent, 0, sizeof space.recent);
+}
+
+/* The same tables, in every order, for pages with the same indices elsewhere. */
+static void fill_all_frames(void)
+{
+    for (unsigned i = 0; stock.frame_count >= 3 || i < 4; i++) {
+        const uint64_t at = HIGHER + GIB(512) * (i / 4) + GIB(i % 4);
+        if (map(at, KIB(4), GIB(9), RW) != LOAM_OK)
+            return;
+    }
+}
+
+static void unmap_and_use_the_tables(void)
+{
+    assert_int_equal(unmap(LOWER, KIB(4)), LOAM_OK);
+    fill_all_frames();
+}
+
+static void P22_a_look_while_the_tables_become_others(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 2; i++) {
+        forget = i != 0;
+        look_through(map_one, unmap_and_use_the_tables, GIB(1), NOTHING);
+    }
+}
+
+static void unmap_and_map_again(void)
+{
+    unmap_and_use_the_tables();
+    assert_int_equal(unmap(HIGHER, KIB(4)), LOAM_OK);
+    assert_int_equal(unmap(HIGHER + GIB(1), KIB(4)), LOAM_OK);
+    assert_int_equal(map(LOWER, KIB(4), GIB(2), RW), LOAM_OK);
+}
+
+static void P22_a_look_while_the_page_becomes_another(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 2; i++) {
+        forget = i != 0;
+        look_through(map_one, unmap_and_map_again, GIB(1), GIB(2));
+    }
+}
+
+static void map_and_split(void)
+{
+    world_start((struct world_options){ .frames = 8 });
+    assert_int_equal(map(LOWER, MIB(2), GIB(1), RW), LOAM_OK);
+    assert_int_equal(protect(LOWER + KIB(4), KIB(4), RO), LOAM_OK);
+    if (forget)
+        memset((void *)&space.recent, 0, sizeof space.recent);
+}
+
+static void merge_and_use_the_table(void)
+{
+    assert_int_equal(protect(LOWER + KIB(4), KIB(4), RW), LOAM_OK);
+    assert_int_equal(page_size_at(LOWER), MIB(2));
+    for (unsigned i = 0; i < 512 && stock.frame_count != 0; i++)
+        assert_int_equal(map(HIGHER + MIB(2 * i), KIB(4), GIB(9), RW), LOAM_OK);
+}
+
+static void a_look_while_a_page_is_whole_again(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 2; i++) {
+        forget = i != 0;
+        look_through(map_and_split, merge_and_use_the_table, GIB(1), GIB(1));
+    }
+}
+
+static void split_it(void)
+{
+    assert_int_equal(protect(LOWER + KIB(4), KIB(4), RO), LOAM_OK);
+}
+
+static void map_large(void)
+{
+    world_start((struct world_options){ 0 });
+    assert_int_equal(map(LOWER, GIB(1), GIB(1), RW), LOAM_OK);
+}
+
+static void a_look_while_a_page_is_split(void **state)
+{
+    (void)state;
+    look_through(map_large, split_it, GIB(1), GIB(1));
+}
+
+/* ---- the count that tells who looks ----------------------------------------------- */
+
+static uint64_t gone_before, out_before;
+
+static void tables_are_not_back_yet(const struct loam_tlb_flush *flush)
+{
+    (void)flush;
+    assert_int_equal(stock.out_count, out_before);
+}
+
+/* However a table goes: it is counted, after the flush and before it is given back. */
+static void each_way_to_give_a_table_back_is_counted(void **state)
+{
+    (void)state;
+    for (unsigned how = 0; how < 4; how++) {
+        world_start((struct world_options){ 0 });
+        if (how < 2)
+            assert_int_equal(map(LOWER, how == 0 ? KIB(4) : MIB(2), GIB(1), RW), LOAM_OK);
+        else if (how == 2)
+            assert_int_equal(tag(LOWER, KIB(4), LOAM_ENTRY_GUARD, 0), LOAM_OK);
+        else
+            assert_int_equal(hold(LOWER, KIB(4), GIB(1)), LOAM_OK);
+        if (how == 1)
+            assert_int_equal(protect(LOWER, KIB(4), RO), LOAM_OK);
+        gone_before = space.gone;
+        out_before = stock.out_count;
+        machine_flush_visit(tables_are_not_back_yet);
+        if (how == 0)
+            assert_int_equal(unmap(LOWER, KIB(4)), LOAM_OK);
+        else if (how == 1)
+            assert_int_equal(protect(LOWER, KIB(4), RW), LOAM_OK);
+        else if (how == 2)
+            assert_int_equal(untag(LOWER, KIB(4)), LOAM_OK);
+        else
+            assert_int_equal(collect(LOWER, KIB(4), NULL), KIB(4));
+        machine_flush_visit(NULL);
+        assert_true(machine_flush_count() != 0 && stock.out_count < out_before);
+        assert_int_equal(space.gone, gone_before + 1);
+        world_check();
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(P22_a_look_while_the_tables_become_others),
+        cmocka_unit_test(P22_a_look_while_the_page_becomes_another),
+        cmocka_unit_test(a_look_while_a_page_is_whole_again),
+        cmocka_unit_test(a_look_while_a_page_is_split),
+        cmocka_unit_test(each_way_to_give_a_table_back_is_counted),
+    };
+    return RUN_TESTS(tests);
+}
