@@ -9,6 +9,7 @@
 struct loam_names loam_names_of(struct loam *mm)
 {
     const struct loam_names names = { .space = &mm->space,
+                                      .vrange = &mm->vmap.ranges,
                                       .usage = &mm->usage,
                                       .frame = &mm->frame };
     return names;

@@ -48,7 +48,7 @@ static void nothing_is_flushed_before_the_batch_is_finished(void **state)
 static void T02_a_batch_of_many_ranges_is_flushed_as_well(void **state)
 {
     (void)state;
-    for (unsigned count = LOAM_BATCH_RANGES - 1; count <= LOAM_BATCH_RANGES + 2; count++) {
+    for (unsigned count = LOAM_TLB_RANGES_MAX - 1; count <= LOAM_TLB_RANGES_MAX + 2; count++) {
         world_start((struct world_options){ 0 });
         assert_int_equal(map(HIGHER, MIB(1), GIB(1), attr(LOAM_PROT_GLOBAL, LOAM_CACHE_WB)),
                          LOAM_OK);
@@ -58,7 +58,7 @@ static void T02_a_batch_of_many_ranges_is_flushed_as_well(void **state)
         for (unsigned i = 0; i < count; i++)
             assert_int_equal(batch_unmap(&batch, HIGHER + PAGES(2 * i), KIB(4)), LOAM_OK);
         loam_space_batch_finish(&batch);
-        assert_true(machine_flush_count() <= LOAM_BATCH_RANGES);
+        assert_true(machine_flush_count() <= LOAM_TLB_RANGES_MAX);
         for (unsigned i = 0; i < count; i++) {
             expect_nothing(HIGHER + PAGES(2 * i));
             expect_page(HIGHER + PAGES(2 * i + 1), GIB(1) + PAGES(2 * i + 1), RO);

@@ -6,13 +6,6 @@
 
 #define DIRECT UINT64_C(0xffff800000000000) /* of the kernel in these tests */
 
-static struct loam_entry entry_at(uint64_t virt)
-{
-    struct loam_entry entry;
-    assert_int_equal(loam_space_entry(&space, loam_virt_at(virt), &entry), LOAM_OK);
-    return entry;
-}
-
 /* The entry's place can be read through the direct map, and holds what was said. */
 static void entry_says_where_it_is(void **state)
 {

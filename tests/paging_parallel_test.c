@@ -236,7 +236,7 @@ static void a_look_never_finds_a_wrong_frame(void **state)
     assert_int_equal(loam_space_create(&child, &space), LOAM_OK);
     machine_flush_drop(true); /* who looks has no TLB */
     run_threads(THREADS, 2, change_or_look);
-    loam_space_destroy(&child);
+    assert_int_equal(loam_space_destroy(&child), LOAM_OK);
     assert_int_equal(space.table_count, 1);
     world_check();
 }
@@ -313,7 +313,7 @@ static void *share_and_end(void *index)
                LOAM_OK);
         const loam_phys seen = loam_space_translate(&own[cpu], loam_virt_at(HIGHER));
         expect(loam_phys_is_none(seen) || seen.addr == GIB(1));
-        loam_space_destroy(&own[cpu]);
+        assert_int_equal(loam_space_destroy(&own[cpu]), LOAM_OK);
     }
     return NULL;
 }

@@ -61,8 +61,8 @@ static void P26_kernel_mappings_are_seen_in_every_space(void **state)
         assert_int_equal(reads(1, far), GIB(2));
         expect_sound(&child);
         enter(1, &space);
-        loam_space_destroy(&other);
-        loam_space_destroy(&child);
+        assert_int_equal(loam_space_destroy(&other), LOAM_OK);
+        assert_int_equal(loam_space_destroy(&child), LOAM_OK);
         world_check();
     }
 }
@@ -83,7 +83,7 @@ static void P26_a_root_entry_that_goes_is_forgotten_by_all(void **state)
         expect_sound(&child);
     }
     enter(1, &space);
-    loam_space_destroy(&child);
+    assert_int_equal(loam_space_destroy(&child), LOAM_OK);
     world_check();
 }
 
@@ -124,7 +124,7 @@ static void a_child_does_not_change_the_kernels_half(void **state)
     assert_int_equal(loam_space_entry(&child, shared.start, &entry), LOAM_OK);
     assert_int_equal(entry.kind, LOAM_ENTRY_PAGE);
     assert_int_equal(loam_space_translate(&child, shared.start).addr, GIB(1));
-    loam_space_destroy(&child);
+    assert_int_equal(loam_space_destroy(&child), LOAM_OK);
     world_check();
 }
 
@@ -157,7 +157,7 @@ static void next_goes_on_from_the_own_half_into_the_kernels(void **state)
         assert_int_equal(run.virt.start.addr, HIGHER);
     }
     assert_int_equal(loam_space_next(&child, loam_virt_at(HIGHER + KIB(4)), &run), LOAM_NOT_FOUND);
-    loam_space_destroy(&child);
+    assert_int_equal(loam_space_destroy(&child), LOAM_OK);
     world_check();
 }
 
@@ -198,7 +198,7 @@ static void P25_destroy_gives_back_just_what_is_the_spaces(void **state)
                 loam_space_tag(spaces[i], range(GIB(600), MIB(4)), LOAM_ENTRY_GUARD, 1), LOAM_OK);
         }
         for (unsigned i = 0; i < 3; i++) {
-            loam_space_destroy(spaces[orders[o][i]]);
+            assert_int_equal(loam_space_destroy(spaces[orders[o][i]]), LOAM_OK);
             const uint64_t at = HIGHER + GIB(512) * (i + 1);
             assert_int_equal(map(at, KIB(4), GIB(2), RW), LOAM_OK);
             for (unsigned left = i + 1; left < 3; left++) {
@@ -228,7 +228,7 @@ static void P25_destroy_visits_tables_only(void **state)
             assert_int_equal(loam_space_map(&child, range(at, KIB(4)), loam_phys_at(0), RW),
                              LOAM_OK);
         assert_int_equal(child.table_count, 17);
-        loam_space_destroy(&child);
+        assert_int_equal(loam_space_destroy(&child), LOAM_OK);
     }
     (void)alarm(0);
     world_check();
@@ -241,9 +241,9 @@ static void P25_the_kernels_space_ends_last(void **state)
     assert_int_equal(map(HIGHER, GIB(1) + KIB(4), 0, RW), LOAM_OK);
     assert_int_equal(map(LOWER, KIB(4), 0, RW), LOAM_OK);
     assert_int_equal(loam_space_create(&child, &space), LOAM_OK);
-    EXPECT_PANIC("paging: space that ends is shared", loam_space_destroy(&space));
-    loam_space_destroy(&child);
-    loam_space_destroy(&space);
+    EXPECT_PANIC("paging: space that ends is shared", (void)!loam_space_destroy(&space));
+    assert_int_equal(loam_space_destroy(&child), LOAM_OK);
+    assert_int_equal(loam_space_destroy(&space), LOAM_OK);
     assert_int_equal(stock.frame_count, world_frames);
     assert_int_equal(stock.out_count, 0);
 }
@@ -326,7 +326,7 @@ static void end_space(struct loam_space *any)
             frame_drop(run.phys.addr + done);
         at = loam_virt_at(run.virt.start.addr + run.virt.size);
     }
-    loam_space_destroy(any);
+    assert_int_equal(loam_space_destroy(any), LOAM_OK);
 }
 
 /* After a clone: one reference more for each page of the child's. */
@@ -417,7 +417,7 @@ static void clone_takes_the_right_to_write_from_every_cpu(void **state)
             assert_true(seen.is_cow && seen.phys.addr == GIB(1));
         }
         expect_sound(&child);
-        loam_space_destroy(&child);
+        assert_int_equal(loam_space_destroy(&child), LOAM_OK);
         world_check();
     }
 }
@@ -462,8 +462,8 @@ static void clone_copies_all_but_held_frames(void **state)
     assert_int_equal(loam_space_clone(&third, &child), LOAM_OK);
     assert_int_equal(loam_space_digest(&third), loam_space_digest(&child));
     expect_sound(&third);
-    loam_space_destroy(&child);
-    loam_space_destroy(&third);
+    assert_int_equal(loam_space_destroy(&child), LOAM_OK);
+    assert_int_equal(loam_space_destroy(&third), LOAM_OK);
     world_check();
 }
 
@@ -477,7 +477,7 @@ static void clone_of_nothing_is_nothing(void **state)
     assert_int_equal(child.table_count, 1);
     assert_int_equal(machine_flush_count(), 0);
     assert_false(query(HIGHER).is_cow);
-    loam_space_destroy(&child);
+    assert_int_equal(loam_space_destroy(&child), LOAM_OK);
     world_check();
 }
 
@@ -494,7 +494,7 @@ static void clone_with_too_few_tables_changes_nothing(void **state)
         assert_int_equal(world_digest(), before);
         assert_int_equal(child.table_count, 1);
         assert_int_equal(machine_flush_count(), 0);
-        loam_space_destroy(&child);
+        assert_int_equal(loam_space_destroy(&child), LOAM_OK);
         world_check();
     }
 }

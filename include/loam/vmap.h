@@ -183,8 +183,9 @@ void loam_vmap_find(const struct loam *mm, loam_virt at, struct loam_vmap_place 
 
 /**
  * Choose where all of this is to lie: right below the kernel's image or the highest
- * 2 GiB (with 5 levels: below what 4 could reach), or else below the direct map; at most an eighth of the kernel's half, and half
- * of what lies between: the rest is for the direct map to grow into.
+ * 2 GiB (with 5 levels: below what 4 could reach), or else below the direct map; at most
+ * an eighth of the kernel's half, and half of what lies between: the rest is for the
+ * direct map to grow into.
  *
  * @param levels paging levels: 4 or 5
  * @param shown  what the direct map shows, in either half
