@@ -5,7 +5,10 @@
  *     look    load load load | load load ...
  *     change                 ^ unmap, give tables back, use them for something else
  */
+#include <signal.h>
 #include <stdatomic.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "harness.h"
 
@@ -97,12 +100,18 @@ static void look_through(void (*begin)(void), void (*meanwhile)(void), uint64_t 
 
 static bool forget; /* which tables of level 2 were used lately */
 
-static void map_one(void)
+static void map_in(uint64_t frames)
 {
-    world_start((struct world_options){ .frames = 8 });
+    world_start((struct world_options){ .frames = frames });
     assert_int_equal(map(LOWER, KIB(4), GIB(1), RW), LOAM_OK);
+    assert_int_equal(protect(LOWER, KIB(4), RO), LOAM_OK); /* its table is remembered */
     if (forget)
         memset((void *)&space.recent, 0, sizeof space.recent);
+}
+
+static void map_one(void)
+{
+    map_in(8);
 }
 
 /* The same tables, in every order, for pages with the same indices elsewhere. */
@@ -110,7 +119,7 @@ static void fill_all_frames(void)
 {
     for (unsigned i = 0; stock.frame_count >= 3 || i < 4; i++) {
         const uint64_t at = HIGHER + GIB(512) * (i / 4) + GIB(i % 4);
-        if (map(at, KIB(4), GIB(9), RW) != LOAM_OK)
+        if (map(at, KIB(4), GIB(9), RX) != LOAM_OK) /* such an entry may pass for a link */
             return;
     }
 }
@@ -190,6 +199,55 @@ static void a_look_while_a_page_is_split(void **state)
     look_through(map_large, split_it, GIB(1), GIB(1));
 }
 
+/* ---- the library itself, stopped at a table ------------------------------------------ */
+
+/* The table that cannot be read; what tries to finds the change done. */
+static void *trapped_table;
+static volatile sig_atomic_t trapped;
+
+static void change_and_let_read(int number)
+{
+    (void)number;
+    if (trapped++ != 0 || mprotect(trapped_table, 4096, PROT_READ | PROT_WRITE) != 0)
+        _exit(99); /* read from where there is no table */
+    unmap_and_use_the_tables();
+}
+
+/* The table of @p level on the way to LOWER. */
+static void *table_at(unsigned level)
+{
+    uint64_t table = space.root.addr;
+    for (unsigned l = 4; l > level; l--)
+        table = *(uint64_t *)machine_ram(table + (LOWER >> (12 + 9 * (l - 1)) & 511) * 8) &
+                UINT64_C(0x000ffffffffff000);
+    return machine_ram(table);
+}
+
+static void P22_the_library_looks_again_when_tables_went(void **state)
+{
+    (void)state;
+    struct sigaction trap = { .sa_handler = change_and_let_read, .sa_flags = SA_NODEFER };
+    struct sigaction before;
+    struct loam_translation seen;
+    for (unsigned i = 0; i < 2 * 2 * 8 * 3; i++) {
+        const unsigned level = 1 + i % 3;
+        forget = i / 3 % 2 != 0;
+        map_in(4 + i / 12);
+        trapped_table = table_at(level);
+        trapped = 0;
+        assert_int_equal(sigaction(SIGSEGV, &trap, &before), 0);
+        assert_int_equal(mprotect(trapped_table, 4096, PROT_NONE), 0);
+        const bool found =
+            i / 6 % 2 == 0 ? !loam_phys_is_none(loam_space_translate(&space, loam_virt_at(LOWER)))
+                           : loam_space_query(&space, loam_virt_at(LOWER), &seen) != LOAM_NOT_FOUND;
+        assert_int_equal(mprotect(trapped_table, 4096, PROT_READ | PROT_WRITE), 0);
+        assert_int_equal(sigaction(SIGSEGV, &before, NULL), 0);
+        assert_int_equal(trapped, level < 3 || forget ? 1 : 0);
+        assert_int_equal(found, trapped == 0);
+        world_check();
+    }
+}
+
 /* ---- the count that tells who looks ----------------------------------------------- */
 
 static uint64_t gone_before, out_before;
@@ -239,6 +297,7 @@ int main(void)
         cmocka_unit_test(P22_a_look_while_the_page_becomes_another),
         cmocka_unit_test(a_look_while_a_page_is_whole_again),
         cmocka_unit_test(a_look_while_a_page_is_split),
+        cmocka_unit_test(P22_the_library_looks_again_when_tables_went),
         cmocka_unit_test(each_way_to_give_a_table_back_is_counted),
     };
     return RUN_TESTS(tests);
