@@ -140,6 +140,35 @@ static void P22_a_map_beside_an_open_batch_is_seen_by_all(void **state)
     }
 }
 
+static void map_one_more(const struct loam_tlb_flush *flush)
+{
+    (void)flush;
+    assert_int_equal(map(LOWER + KIB(8), KIB(4), GIB(3), RW), LOAM_OK);
+    expect_page(LOWER + KIB(8), GIB(3), RW);
+}
+
+/*
+ *   CPU 0  unmap [A): its table is unlinked ...
+ *   CPU 1                map [B) in a new table, flushing ...
+ *   CPU 2                                            map [C) in that one: seen by all
+ */
+static void P22_a_map_beside_a_map_that_still_flushes(void **state)
+{
+    (void)state;
+    world_start((struct world_options){ 0 });
+    assert_int_equal(map(LOWER, KIB(4), GIB(1), RW), LOAM_OK);
+    assert_int_equal(map(LOWER + MIB(2), KIB(4), GIB(1), RW), LOAM_OK);
+    expect_page(LOWER, GIB(1), RW);
+    LOAM_SPACE_BATCH(batch, &space);
+    assert_int_equal(batch_unmap(&batch, LOWER, KIB(4)), LOAM_OK);
+    machine_flush_visit(map_one_more);
+    assert_int_equal(map(LOWER + KIB(4), KIB(4), GIB(2), RW), LOAM_OK);
+    machine_flush_visit(NULL);
+    expect_page(LOWER + KIB(4), GIB(2), RW);
+    loam_space_batch_finish(&batch);
+    world_check();
+}
+
 /* Changes as far apart as can be, each of which may let a page be whole again. */
 static void a_batch_reaches_from_one_end_to_the_other(void **state)
 {
@@ -333,6 +362,7 @@ int main(void)
         cmocka_unit_test(an_empty_batch_flushes_nothing),
         cmocka_unit_test(tables_are_used_again_only_after_the_batch),
         cmocka_unit_test(P22_a_map_beside_an_open_batch_is_seen_by_all),
+        cmocka_unit_test(P22_a_map_beside_a_map_that_still_flushes),
         cmocka_unit_test(a_batch_reaches_from_one_end_to_the_other),
         cmocka_unit_test(clear_tells_what_was_touched_since),
         cmocka_unit_test(clear_of_a_part_clears_that_part),
