@@ -54,9 +54,22 @@ static enum loam_status change_tables(struct loam *mm, enum table_change change,
     }
 }
 
+/* Memory that is free, or a page table that could be written to, is nobody's to map. Asked
+ * in checked builds only: it takes a look at every table. */
+static bool may_be_mapped(struct loam *mm, struct loam_phys_range range, struct loam_attr attr)
+{
+    if (LOAM_CHECK < 2 || !loam_once_is_ready(&mm->once) || range.size == 0 ||
+        !loam_range_fits(range.start.addr, range.size))
+        return true; /* or refused for that */
+    return loam_frame_free_in(&mm->frame, range) == 0 &&
+           ((attr.prot & LOAM_PROT_WRITE) == 0 || !loam_space_has_table(&mm->space, range));
+}
+
 enum loam_status loam_map(struct loam *mm, struct loam_virt_range virt, loam_phys phys,
                           struct loam_attr attr)
 {
+    if (!may_be_mapped(mm, loam_phys_range_of(phys, virt.size), attr))
+        return LOAM_INVALID;
     return change_tables(mm, CHANGE_MAP, virt, phys, attr);
 }
 

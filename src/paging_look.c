@@ -294,6 +294,25 @@ static bool paging_tour_own(struct paging_tour *tour)
     return true;
 }
 
+bool loam_space_has_table(struct loam_space *space, struct loam_phys_range range) LOAM_UNCHECKED
+{
+    struct paging_tour tour = { .space = space };
+    bool found = loam_phys_range_contains(range, space->root);
+
+    const loam_irq_state irq = paging_lock(space, PAGING_ALL);
+    paging_tour_enter(&tour, space->features.levels, space->root.addr);
+    while (!found && paging_tour_own(&tour)) {
+        if (!pte_is_present(tour.entry) || pte_is_leaf(tour.entry, tour.level))
+            continue;
+        const uint64_t table = pte_table_phys(tour.entry);
+        found = loam_phys_range_contains(range, loam_phys_at(table));
+        if (tour.level > 2)
+            paging_tour_enter(&tour, tour.level - 1, table);
+    }
+    paging_unlock(space, PAGING_ALL, irq);
+    return found;
+}
+
 const char *loam_space_audit(const struct loam_space *space)
 {
     struct paging_tour tour = { .space = space };

@@ -388,12 +388,12 @@ static void map_draws_tables_from_usable_memory_and_unmap_returns_them(void **st
     /* One page in each of 40 GiB-sized pieces: two new tables for each. */
     for (uint64_t i = 0; i < 40; i++) {
         const struct loam_virt_range virt = { { GIB(1) * i + 0xdead000 }, KIB(4) };
-        assert_int_equal(loam_map(&mm, virt, loam_phys_at(MIB(3)), attr), LOAM_OK);
+        assert_int_equal(loam_map(&mm, virt, loam_phys_at(GIB(64)), attr), LOAM_OK);
     }
     assert_true(mm.space.table_count >= tables + 80);
     assert_null(loam_audit(&mm));
     const struct loam_virt_range again = { { 0xdead000 }, KIB(4) };
-    assert_int_equal(loam_map(&mm, again, loam_phys_at(MIB(3)), attr), LOAM_OVERLAP);
+    assert_int_equal(loam_map(&mm, again, loam_phys_at(GIB(64)), attr), LOAM_OVERLAP);
     assert_int_equal(loam_protect(&mm, again, (struct loam_attr){ LOAM_PROT_READ, LOAM_CACHE_WB }),
                      LOAM_OK);
     for (uint64_t i = 0; i < 40; i++) {
@@ -430,7 +430,7 @@ static void unmap_keeps_a_table_that_it_cannot_record(void **state)
         struct loam_virt_range virt = { { 0 }, KIB(4) };
         for (uint64_t i = 0; i < 32; i++) {
             virt.start.addr = GIB(20 + i);
-            assert_int_equal(loam_map(&mm, virt, loam_phys_at(MIB(3)), attr), LOAM_OK);
+            assert_int_equal(loam_map(&mm, virt, loam_phys_at(GIB(64)), attr), LOAM_OK);
         }
         inject_fail_at(1, true);
         for (uint64_t i = 0; i < 32; i++) { /* not in the order of their addresses */
@@ -442,12 +442,38 @@ static void unmap_keeps_a_table_that_it_cannot_record(void **state)
         assert_null(loam_audit(&mm));
         kept += mm.tables.frame_count > LOAM_SPARE_TABLES;
         virt.start.addr = GIB(20);
-        assert_int_equal(loam_map(&mm, virt, loam_phys_at(MIB(3)), attr), LOAM_OK);
+        assert_int_equal(loam_map(&mm, virt, loam_phys_at(GIB(64)), attr), LOAM_OK);
         assert_int_equal(loam_unmap(&mm, virt), LOAM_OK);
         assert_int_equal(mm.tables.frame_count, LOAM_SPARE_TABLES);
         assert_null(loam_audit(&mm));
     }
     assert_in_range(kept, 1, 39);
+}
+
+/* Free memory, and tables that could be written to, are nobody's: checked builds say so. */
+static void map_P16_P17_of_free_frames_and_of_page_tables_is_refused(void **state)
+{
+    const struct loam_attr rw = { LOAM_PROT_WRITE, LOAM_CACHE_WB };
+    const struct loam_attr ro = { LOAM_PROT_READ, LOAM_CACHE_WB };
+    const struct loam_virt_range virt = { { GIB(20) }, KIB(4) };
+    const struct loam_phys_range unused = loam_phys_range_of(loam_phys_at(MIB(3)), KIB(4));
+    struct loam_entry entry;
+    (void)state;
+    small_machine(1);
+    assert_int_equal(loam_init(&mm, &boot, &refusal), LOAM_OK);
+    const uint64_t before = loam_digest(&mm);
+    assert_int_equal(loam_frame_free_in(&mm.frame, unused), 1);
+    assert_int_equal(loam_map(&mm, virt, unused.start, ro), LOAM_INVALID);
+    assert_int_equal(
+        loam_space_entry(&mm.space, loam_hhdm_virt(mm.space.hhdm, unused.start), &entry), LOAM_OK);
+    const loam_phys tables[] = { mm.space.root, { loam_page_floor(entry.where.addr) } };
+    for (unsigned i = 0; i < 2; i++) {
+        assert_int_equal(loam_map(&mm, virt, tables[i], rw), LOAM_INVALID);
+        assert_int_equal(loam_digest(&mm), before);
+        assert_int_equal(loam_map(&mm, virt, tables[i], ro), LOAM_OK);
+        assert_int_equal(loam_unmap(&mm, virt), LOAM_OK);
+    }
+    assert_null(loam_audit(&mm));
 }
 
 /* A map that needs more tables than there is memory leaves everything as it was. */
@@ -461,7 +487,7 @@ static void map_that_cannot_have_its_tables_changes_nothing(void **state)
     const uint64_t before = loam_digest(&mm);
     /* Backing that is misaligned by a page: 4 KiB pages only, 2048 tables. */
     const struct loam_virt_range virt = { { GIB(4) }, GIB(4) };
-    assert_int_equal(loam_map(&mm, virt, loam_phys_at(KIB(4)), attr), LOAM_NO_MEMORY);
+    assert_int_equal(loam_map(&mm, virt, loam_phys_at(GIB(64) + KIB(4)), attr), LOAM_NO_MEMORY);
     assert_int_equal(loam_digest(&mm), before);
     assert_null(loam_audit(&mm));
 }
@@ -484,7 +510,7 @@ static void take_map_unmap_give_survive_every_failure(void **state)
         INJECT_ARM();
         const enum loam_status took = loam_take(&mm, &page, LOAM_OWNER_KERNEL, &range);
         assert_int_equal(total(LOAM_OWNER_KERNEL), took == LOAM_OK ? KIB(4) : 0);
-        const enum loam_status mapped = loam_map(&mm, virt, loam_phys_at(MIB(3)), attr);
+        const enum loam_status mapped = loam_map(&mm, virt, loam_phys_at(GIB(64)), attr);
         assert_int_equal(loam_space_digest(&mm.space) == tree, mapped != LOAM_OK);
         if (mapped == LOAM_OK)
             assert_int_equal(loam_unmap(&mm, virt), LOAM_OK); /* needs no table */
@@ -572,6 +598,7 @@ int main(void)
         cmocka_unit_test(reclaim_goes_on_where_it_stopped),
         cmocka_unit_test(map_draws_tables_from_usable_memory_and_unmap_returns_them),
         cmocka_unit_test(unmap_keeps_a_table_that_it_cannot_record),
+        cmocka_unit_test(map_P16_P17_of_free_frames_and_of_page_tables_is_refused),
         cmocka_unit_test(map_that_cannot_have_its_tables_changes_nothing),
         cmocka_unit_test(take_map_unmap_give_survive_every_failure),
         cmocka_unit_test(take_and_give_without_a_node_change_nothing),

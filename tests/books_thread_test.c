@@ -94,7 +94,7 @@ static void step_tables(struct worker *self)
     const struct loam_attr attr = { LOAM_PROT_WRITE, LOAM_CACHE_WB };
     const struct loam_virt_range virt = { { GIB(64) * (self->cpu + 1) + GIB(draw(self, 16)) },
                                           KIB(4) };
-    if (loam_map(&mm, virt, loam_phys_at(MIB(3)), attr) == LOAM_OK &&
+    if (loam_map(&mm, virt, loam_phys_at(GIB(64)), attr) == LOAM_OK &&
         loam_unmap(&mm, virt) != LOAM_OK)
         self->broken = "a page cannot be unmapped";
 }

@@ -32,7 +32,9 @@ struct loam;
 #define LOAM_SPARE_NODES  8u
 
 /* loam_space_map(), _unmap() and _protect() on mm->space, with the stock filled
- * as needed from usable memory. Same contracts; LOAM_STATE before loam_init(). */
+ * as needed from usable memory. Same contracts; LOAM_STATE before loam_init(). With LOAM_CHECK
+ * 2 loam_map() refuses memory that is free, and page tables with LOAM_PROT_WRITE, by
+ * LOAM_INVALID, too: O(tables). */
 LOAM_NODISCARD enum loam_status loam_map(struct loam *mm, struct loam_virt_range virt,
                                          loam_phys phys, struct loam_attr attr);
 LOAM_NODISCARD enum loam_status loam_unmap(struct loam *mm, struct loam_virt_range virt);

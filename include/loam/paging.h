@@ -446,6 +446,13 @@ LOAM_NODISCARD enum loam_status loam_space_next(struct loam_space *space, loam_v
                                                 struct loam_mapping *out);
 
 /**
+ * Is a page table of the space in this memory? O(tables), with interrupts off: for checks.
+ *
+ * Context: as loam_space_next().
+ */
+LOAM_NODISCARD bool loam_space_has_table(struct loam_space *space, struct loam_phys_range range);
+
+/**
  * @return NULL if sound: tables as many as counted, none empty, entries in use as many
  *         as counted, no reserved bit, no W+X page, rights as their half demands, the
  *         kernel's tables shared; else the broken rule. Must be quiet.
