@@ -42,6 +42,27 @@ LOAM_NODISCARD enum loam_status loam_protect(struct loam *mm, struct loam_virt_r
                                              struct loam_attr attr);
 
 /**
+ * The same for all other changes of page tables: of spaces from loam_space_create(), of
+ * whole spaces, and in batches. Each is repeated until it finds enough spare tables:
+ *
+ *     uint64_t more = 0;
+ *     do
+ *         st = loam_space_clone(&child, &parent);
+ *     while (loam_more_tables(mm, st, &more));
+ *
+ * @param st   what the change returned; it has the tables of mm->space's stock
+ * @param more 0 at first; how many spare tables to add grows with each call
+ *
+ * @return true: @p st is LOAM_NO_MEMORY and there are more spare tables: try again, for
+ *         other CPUs may use them first; false: @p st is the result, and spare tables but
+ *         LOAM_SPARE_TABLES went back to usable memory
+ *
+ * Context: as loam_take(); a batch may be open. After loam_space_destroy() it gives back
+ * what that left in stock.
+ */
+LOAM_NODISCARD bool loam_more_tables(struct loam *mm, enum loam_status st, uint64_t *more);
+
+/**
  * Take a physically contiguous range of usable memory, high memory first.
  *
  * @param mm      subsystem
