@@ -19,6 +19,9 @@ static const struct demo {
     { "mapping", "one frame seen at two addresses", demo_mapping },
     { "heap-at-0x8000000", "a heap on a thousand pages mapped one by one", demo_mapped_heap },
     { "heaps", "the values once more, over a private heap of each kind", demo_heaps },
+    { "shootdown", "one CPU unmaps what all others use", demo_shootdown },
+    { "cow", "two address spaces that share pages until they are written to", demo_cow },
+    { "wc", "the framebuffer at two addresses: write-combining and uncached", demo_wc },
     { "usage", "which memory belongs to whom", demo_usage },
 };
 #define DEMO_COUNT (sizeof demos / sizeof demos[0])

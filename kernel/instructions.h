@@ -66,6 +66,12 @@ static inline void x86_halt(void)
     __asm__ volatile("hlt" : : : "memory");
 }
 
+/* Writes before it reach memory before those after it, write-combining ones, too. */
+static inline void x86_store_fence(void)
+{
+    __asm__ volatile("sfence" : : : "memory");
+}
+
 struct __attribute__((packed)) x86_table_pointer {
     uint16_t limit;
     uint64_t base;

@@ -5,10 +5,10 @@
  *   0xffffffffc0000000  local APIC       uncached
  *   0xffffffffc8000000  firmware tables  while they are read: firmware.c
  *   0xffffffffd0000000  stacks           one slot per CPU, with guards
- *   0xffffffffe0000000  scratch          self-tests map and unmap here
+ *   0xffffffffe0000000  scratch          demos and self-tests map and unmap here
  *
  * And in the lower half, between their begin and end, what demos and self-tests
- * use: 0x8000000, 0x40000000, 0xdeadb000, 0x100000000.
+ * use: 0x8000000, 0x40000000, 0xdeadb000, 0x100000000, 0x200000000, 0x300000000.
  */
 #ifndef KERNEL_LAYOUT_H
 #define KERNEL_LAYOUT_H

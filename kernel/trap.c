@@ -25,10 +25,16 @@ void trap_dispatch(struct trap_frame *frame);
 
 static struct gate idt[GATE_COUNT];
 static _Atomic(trap_watch) watcher;
+static _Atomic(trap_fault_handler) fault_handler;
 
 void trap_set_watch(trap_watch watch)
 {
     atomic_store(&watcher, watch);
+}
+
+void trap_set_fault_handler(trap_fault_handler handler)
+{
+    atomic_store(&fault_handler, handler);
 }
 
 void trap_init(void)
@@ -58,6 +64,9 @@ static void page_fault(struct trap_frame *frame)
 {
     struct cpu *self = cpu_self();
     const uint64_t address = x86_read_cr2();
+    const trap_fault_handler handler = atomic_load(&fault_handler);
+    if (handler != NULL && handler(frame, address))
+        return;
     if (probe_recover(frame))
         return;
     self->task.ist[IST_PAGE_FAULT] -= CPU_FAULT_NEST_BYTES;

@@ -4,6 +4,7 @@
 #ifndef KERNEL_TRAP_H
 #define KERNEL_TRAP_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #define VECTOR_NMI              2u
@@ -41,6 +42,13 @@ typedef void (*trap_watch)(const struct trap_frame *frame);
 
 /* Set it for all CPUs. @param watch NULL: nobody looks */
 void trap_set_watch(trap_watch watch);
+
+/* What a page fault is shown to before it is a probe's, or reported. Context: the handler,
+ * on its own stack, where it must not fault. @return true: the access is to be repeated */
+typedef bool (*trap_fault_handler)(const struct trap_frame *frame, uint64_t address);
+
+/* Set it for all CPUs. @param handler NULL: there is none */
+void trap_set_fault_handler(trap_fault_handler handler);
 
 /* Fill the one IDT; boot CPU. */
 void trap_init(void);

@@ -14,7 +14,7 @@ SPARE_TABLES = 16  # loam.c keeps these in stock
 STACKS = 0xFFFFFFFFD0000000  # kernel/layout.h
 
 DEMOS = ["box", "vec", "strings", "string", "mapping", "heap-at-0x8000000", "heaps",
-         "usage"]
+         "shootdown", "cow", "wc", "usage"]
 SELFTESTS = ["audit", "init-twice", "malloc", "write-xor-execute", "text-aliases", "no-execute",
              "guards", "framebuffer", "registers", "tlb-remap", "tlb-unmap", "tlb-protect",
              "stress", "heap-stress", "frames", "zeroed", "numa", "symbols"]
@@ -23,6 +23,7 @@ HEAPS = ["bump", "freelist", "block", "arena"]
 HEADER_BYTES = {"bump": 0, "freelist": 16, "block": 0, "arena": 4}
 INSIDE_MIN, CROSS_MIN = 20, 1000  # kernel/selftest_heap_stress.c, selftest_frames.c
 DRAINS_MIN = 20
+SHOOTDOWN_ROUNDS = 50  # kernel/demo_shootdown.c
 
 # The memory map's types and the owners of the usage table.
 OWNER_OF = {
@@ -330,8 +331,56 @@ def check_heaps(k):
     equal(text.count("This is a string."), len(kinds), "strings")
 
 
+def check_shootdown(k):
+    """Demo shootdown."""
+    rounds = k.field(r"INFO  8 pages at 0x\w+ were unmapped, and mapped to other frames, (\d+) times")
+    equal(rounds, SHOOTDOWN_ROUNDS, "rounds")
+    if "nobody else could hold a stale translation" in k.text:
+        return equal(k.field(r"CPU count: (\d+)"), 1, "CPUs")
+    users, reads, writes, faults, stale = k.fields(
+        r"INFO  (\d+) CPUs used them: (\d+) reads, (\d+) writes, (\d+) page faults, (\d+) stale")
+    equal((users, stale), (k.field(r"CPU count: (\d+)") - 1, 0), "users, and stale reads")
+    expect(min(reads, faults) >= users * rounds and writes > 0,
+           f"{reads} reads, {writes} writes, {faults} faults")
+
+
+def check_cow(k):
+    """Demo cow: pages 0 and 1 have become two, 2 and 3 are still shared."""
+    rows = k.all(r"INFO  page (\d): parent (0x[0-9a-f]{16}), child (0x[0-9a-f]{16}), "
+                 r"(\d) references\n")
+    equal([(page, parent == child, count) for page, parent, child, count in rows],
+          [("0", False, "1"), ("1", False, "1"), ("2", True, "2"), ("3", True, "2")], "pages")
+    equal(len({at for _, *both, _ in rows for at in both}), 6, "frames")
+    expect("INFO  2 pages were copied, 1 not, since nobody shared them any more\n" in k.text, "cow")
+
+
+def check_wc(k):
+    """Demo wc: entries against the PAT, a second time. @return was there a framebuffer?"""
+    if "INFO  there is no framebuffer\n" in k.text:
+        return False
+    phys, size, pat = k.fields(r"INFO  framebuffer at physical (0x\w+), (\d+) bytes; IA32_PAT is "
+                               r"(0x[0-9a-f]{16})\n")
+    rows = k.all(r"INFO  (WC|UC) at (0x\w+): level (\d) entry (0x\w+), PAT (\d) PCD (\d) PWT (\d): "
+                 r"type (\d) is (WC|UC)\n")
+    equal([row[0] for row in rows], ["WC", "WC", "UC", "UC"], "views")
+    for name, _, level, entry, *bits, index, kind in rows:
+        entry, level = int(entry, 16), int(level)
+        found = [entry >> (7 if level == 1 else 12) & 1, entry >> 4 & 1, entry >> 3 & 1]
+        equal([int(bit) for bit in bits], found, f"bits of {entry:#x}")
+        equal(int(index), found[0] << 2 | found[1] << 1 | found[2], f"index of {entry:#x}")
+        equal((name, pat >> 8 * int(index) & 7), (kind, {"WC": 1, "UC": 0}[kind]), "memory type")
+        address = entry & (1 << 52) - (1 << 12) & ~(0 if level == 1 else (1 << 21) - 1)
+        expect(phys <= address < phys + size, f"{entry:#x} maps something else")
+    expect(f"INFO  {size // 8} pixels drawn through WC, {size // 8} through UC; 0 are wrong"
+           in k.text, "pixels")
+    return True
+
+
 def check_demos(k):
     equal(k.demos, DEMOS, "demos that went well")
+    check_shootdown(k)
+    check_cow(k)
+    check_wc(k)
     check_values(k)
     check_mappings(k)
     check_heaps(k)

@@ -23,9 +23,9 @@ import kernel_refusals  # noqa: F401
 import shim_machine as lab
 from kernel_machine import (
     CASES, DEMOS, HEAPS, MIB, NO_LA57, PAGE, SELFTESTS, Kernel, boot, case, check_all,
-    check_books, check_demos, check_frames, check_hellos, check_machine, check_registers,
-    check_selftests, check_timer, equal, expect, failed, healthy, heap_kind_of, heap_of, passed,
-    symbol)
+    check_books, check_cow, check_demos, check_frames, check_hellos, check_machine,
+    check_registers, check_selftests, check_shootdown, check_timer, check_wc, equal, expect, failed,
+    healthy, heap_kind_of, heap_of, passed, symbol)
 
 FIVE_LEVELS = 0xFF00000000000000
 OVMF_CODE = "/usr/share/OVMF/OVMF_CODE_4M.fd"
@@ -99,6 +99,16 @@ def _():
 def _():
     k = healthy(machine="pc", cpu=NO_LA57, extra=["-vga", "std"])
     equal(k.owners["framebuffer"], 1024 * 768 * 4, "framebuffer bytes")
+    expect(check_wc(k), "demo wc found no framebuffer")
+
+
+@case("demos-of-page-tables", quick=True)
+def _():
+    """With a framebuffer, at four and at five levels."""
+    for cpus, cpu, machine in ((4, "max,la57=on", "q35"), (4, NO_LA57, "pc"), (1, NO_LA57, "pc")):
+        for demo, check in (("shootdown", check_shootdown), ("cow", check_cow), ("wc", check_wc)):
+            check(passed(boot(cpus=cpus, cpu=cpu, machine=machine, extra=["-vga", "std"],
+                              cmdline=f"demo={demo}")))
 
 
 @case("modules", quick=True)
