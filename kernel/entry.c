@@ -35,6 +35,8 @@ static void read_options(void)
         log_quiet();
     if (options.verbose)
         log_verbose();
+    if (options.soak)
+        selftest_paging_operations = SELFTEST_SOAK_OPERATIONS;
 }
 
 /* Break the rules that are to be broken. @return there were some, and nobody stopped us */

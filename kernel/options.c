@@ -32,6 +32,7 @@ static bool take_flag(struct options *options, const char *word)
         { "verbose", &options->verbose },
         { "reclaim", &options->reclaim },
         { "selftest", &options->selftest },
+        { "soak", &options->soak },
         { "panic", &options->panic },
         { "deaf", &options->deaf },
         { "wildframe", &options->wild_frame },

@@ -14,6 +14,7 @@
  *   reclaim            give the bootloader's memory to the kernel first
  *   demo=NAME          this demo, and no other
  *   selftest           the self-test alone
+ *   soak               100000 operations on page tables in it, not 10000
  *
  * Rules to break: what does the report look like?
  *   panic[=N]          CPU N panics, while all others are busy
@@ -38,7 +39,7 @@
 enum options_access { ACCESS_READ, ACCESS_WRITE, ACCESS_EXECUTE };
 
 struct options {
-    bool shell, quiet, verbose, probe, reclaim, selftest, latecomer, panic, deaf, double_free,
+    bool shell, quiet, verbose, probe, reclaim, selftest, soak, latecomer, panic, deaf, double_free,
         overflow, wild_frame, heap_debug, heap_overflow, heap_wrong_size;
     uint64_t panic_cpu;
     uint64_t heap_bytes; /* 0: the default */

@@ -22,6 +22,7 @@ static const struct test {
     { "tlb-remap", selftest_tlb_remap },
     { "tlb-unmap", selftest_tlb_unmap },
     { "tlb-protect", selftest_tlb_protect },
+    { "paging", selftest_paging },
     { "stress", selftest_stress },
     { "heap-stress", selftest_heap_stress },
     { "frames", selftest_frames },

@@ -5,9 +5,14 @@
 #define KERNEL_SELFTEST_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 /** Run all tests, interrupts on, other CPUs idle. @return false: one of them failed */
 bool selftest_run(void);
+
+/* That the one of page tables does, at least. */
+extern uint64_t selftest_paging_operations;
+#define SELFTEST_SOAK_OPERATIONS UINT64_C(100000)
 
 /* One test each; NULL, or what is wrong. */
 const char *selftest_audit(void);
@@ -22,6 +27,7 @@ const char *selftest_registers(void);
 const char *selftest_tlb_remap(void);
 const char *selftest_tlb_unmap(void);
 const char *selftest_tlb_protect(void);
+const char *selftest_paging(void);
 const char *selftest_stress(void);
 const char *selftest_heap_stress(void);
 const char *selftest_frames(void);

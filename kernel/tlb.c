@@ -42,13 +42,22 @@
 
 static struct loam_spinlock turn;
 static const struct loam_tlb_flush *request;
+static _Atomic(tlb_watch) watcher;
+
+void tlb_set_watch(tlb_watch watch)
+{
+    atomic_store(&watcher, watch);
+}
 
 void tlb_serve(void)
 {
     struct cpu *self = cpu_self();
     if (atomic_load_explicit(&self->tlb_asked, memory_order_acquire) == 0)
         return; /* served already, while it waited for something */
+    const tlb_watch watch = atomic_load(&watcher);
     loam_tlb_flush_local(request);
+    if (watch != NULL)
+        watch(request);
     atomic_store_explicit(&self->tlb_asked, 0, memory_order_release);
 }
 

@@ -17,12 +17,13 @@ DEMOS = ["box", "vec", "strings", "string", "mapping", "heap-at-0x8000000", "hea
          "shootdown", "cow", "wc", "usage"]
 SELFTESTS = ["audit", "init-twice", "malloc", "write-xor-execute", "text-aliases", "no-execute",
              "guards", "framebuffer", "registers", "tlb-remap", "tlb-unmap", "tlb-protect",
-             "stress", "heap-stress", "frames", "zeroed", "numa", "symbols"]
+             "paging", "stress", "heap-stress", "frames", "zeroed", "numa", "symbols"]
 HEAPS = ["bump", "freelist", "block", "arena"]
 # Bytes between two blocks, at least; more with the debug layer.
 HEADER_BYTES = {"bump": 0, "freelist": 16, "block": 0, "arena": 4}
 INSIDE_MIN, CROSS_MIN = 20, 1000  # kernel/selftest_heap_stress.c, selftest_frames.c
 DRAINS_MIN = 20
+SOAK_MIN = 50  # kernel/selftest_paging.c
 SHOOTDOWN_ROUNDS = 50  # kernel/demo_shootdown.c
 
 # The memory map's types and the owners of the usage table.
@@ -333,7 +334,8 @@ def check_heaps(k):
 
 def check_shootdown(k):
     """Demo shootdown."""
-    rounds = k.field(r"INFO  8 pages at 0x\w+ were unmapped, and mapped to other frames, (\d+) times")
+    rounds = k.field(r"INFO  8 pages at 0x\w+ were unmapped, and mapped to other frames, "
+                     r"(\d+) times\n")
     equal(rounds, SHOOTDOWN_ROUNDS, "rounds")
     if "nobody else could hold a stale translation" in k.text:
         return equal(k.field(r"CPU count: (\d+)"), 1, "CPUs")
@@ -430,8 +432,26 @@ def check_zeroed(k):
            f"{ready} of {taken} zeroed beforehand on {cpus} CPUs")
 
 
+def check_paging(k, wanted_operations=10000):
+    least = SOAK_MIN * wanted_operations // 100000
+    operations, cpus, batches, reads, writes, faults, stale_reads, stale_writes = k.fields(
+        r"INFO  paging: (\d+) operations on (\d+) CPUs in (\d+) batches; beside them (\d+) reads, "
+        r"(\d+) writes, (\d+) faults; (\d+) reads and (\d+) writes were stale\n")
+    asked, *got = k.fields(
+        r"INFO  paging: asked to flush (\d+) times: (\d+) with interrupts off, (\d+) while "
+        r"spinning on a lock, (\d+) while using those pages; at least")
+    wanted = k.fields(r"while using those pages; at least (\d+), (\d+) and (\d+) were wanted\n")
+    equal((stale_reads, stale_writes), (0, 0), "stale reads and writes")
+    equal(wanted, [least if cpus > 1 else 0] * 3, "least numbers")
+    expect(all(n >= least for n, least in zip(got, wanted)), f"{got}, at least {wanted}")
+    expect(operations >= wanted_operations and operations / 16 <= batches and
+           min(reads, writes, faults) > wanted_operations / 10 and asked >= max(got),
+           f"{operations} operations in {batches} batches, {reads}, {writes}, {faults}, {asked}")
+
+
 def check_selftests(k):
     equal(k.selftests, SELFTESTS, "self-tests that went well")
+    check_paging(k)
     check_stress(k)
     check_heap_stress(k)
     check_frames(k)

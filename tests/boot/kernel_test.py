@@ -24,8 +24,8 @@ import shim_machine as lab
 from kernel_machine import (
     CASES, DEMOS, HEAPS, MIB, NO_LA57, PAGE, SELFTESTS, Kernel, boot, case, check_all,
     check_books, check_cow, check_demos, check_frames, check_hellos, check_machine,
-    check_registers, check_selftests, check_shootdown, check_timer, check_wc, equal, expect, failed,
-    healthy, heap_kind_of, heap_of, passed, symbol)
+    check_paging, check_registers, check_selftests, check_shootdown, check_timer, check_wc,
+    equal, expect, failed, healthy, heap_kind_of, heap_of, passed, symbol)
 
 FIVE_LEVELS = 0xFF00000000000000
 OVMF_CODE = "/usr/share/OVMF/OVMF_CODE_4M.fd"
@@ -238,6 +238,14 @@ def _():
     check_selftests(k)
     orders = check_frames(k)
     expect(all(orders), f"blocks of orders 0 to 9: {orders}")
+
+
+@case("soak-of-page-tables-on-4-cpus", quick=True)
+def _():
+    for cpu in (NO_LA57, "max,la57=on"):
+        k = passed(boot(cpus=4, cpu=cpu, cmdline="selftest soak", timeout=300))
+        equal(k.selftests, SELFTESTS, "self-tests that went well")
+        check_paging(k, 100000)
 
 
 @case("quiet", quick=True)
