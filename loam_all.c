@@ -33,6 +33,7 @@
 #include "src/names.c"
 #include "src/once.c"
 #include "src/paging.c"
+#include "src/paging_collect.c"
 #include "src/paging_look.c"
 #include "src/paging_space.c"
 #include "src/pressure.c"

@@ -3,6 +3,8 @@
  */
 #include <loam/loam.h>
 
+#include <stdatomic.h>
+
 #include "internal/books.h"
 
 /* As many as there are frames: who needs more can never have them. */
@@ -20,15 +22,27 @@ static bool books_refill_tables(struct loam *mm, uint64_t count)
     return false;
 }
 
+void loam_books_trim_tables(struct loam *mm)
+{
+    if (atomic_load(&mm->refill_count) == 0)
+        loam_books_trim(mm, &mm->tables, LOAM_OWNER_PAGE_TABLES, LOAM_SPARE_TABLES);
+    loam_books_retire_free(mm);
+}
+
 bool loam_more_tables(struct loam *mm, enum loam_status st, uint64_t *more)
 {
+    const bool was_refilled = *more != 0;
+
     if (!loam_once_is_ready(&mm->once))
         return false;
-    *more = *more == 0 ? LOAM_SPARE_TABLES : *more * 2;
+    *more = was_refilled ? *more * 2 : LOAM_SPARE_TABLES;
+    if (st == LOAM_NO_MEMORY && !was_refilled)
+        atomic_fetch_add(&mm->refill_count, 1);
     if (st == LOAM_NO_MEMORY && *more <= TABLES_MORE_MAX && books_refill_tables(mm, *more))
         return true;
-    loam_books_trim(mm, &mm->tables, LOAM_OWNER_PAGE_TABLES, LOAM_SPARE_TABLES);
-    loam_books_retire_free(mm);
+    if (st == LOAM_NO_MEMORY || was_refilled)
+        atomic_fetch_sub(&mm->refill_count, 1);
+    loam_books_trim_tables(mm);
     return false;
 }
 

@@ -87,7 +87,7 @@ static void explain_absent(uint64_t entry, const struct loam_writer *writer)
     } else if ((entry & PTE_KIND) == PTE_GUARD) {
         loam_text_string(writer, "guard");
     } else if ((entry & PTE_KIND) == PTE_TAG) {
-        explain_value(writer, "tag ", entry >> PTE_TAG_SHIFT);
+        explain_value(writer, "tag ", pte_mark_value(entry));
     } else if ((entry & PTE_KIND) == PTE_HELD) {
         explain_value(writer, "holds ", pte_held_phys(entry));
         loam_text_string(writer, ", not mapped");

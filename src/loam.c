@@ -7,6 +7,7 @@
  */
 #include <loam/loam.h>
 
+#include <loam/x86.h>
 #include <stdatomic.h>
 
 #include "internal/check.h"
@@ -478,8 +479,12 @@ enum loam_status loam_enter(struct loam *mm)
         return LOAM_STATE;
     if (!loam_cpu_can_enter(&mm->space.features))
         return LOAM_UNSUPPORTED;
+    /* A flush that is served in between would load our tables before NXE and PAT are set. */
+    const uint64_t irq = loam_x86_irq_save();
     loam_tlb_online(&mm->tlb); /* first: then no change is missed that it may have seen */
-    return loam_cpu_enter(&mm->space.features, mm->space.root);
+    const enum loam_status st = loam_cpu_enter(&mm->space.features, mm->space.root);
+    loam_x86_irq_restore(irq);
+    return st;
 }
 
 /* ---- a heap of any kind -------------------------------------------------- */

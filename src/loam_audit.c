@@ -82,8 +82,7 @@ const char *loam_audit(struct loam *mm)
         (broken = loam_ledger_audit(&mm->ledger)) != NULL ||
         (broken = loam_zero_audit(&mm->zeroed)) != NULL ||
         (broken = loam_space_audit(&mm->space)) != NULL ||
-        (broken = loam_tlb_audit(&mm->tlb)) != NULL ||
-        (broken = loam_vmap_audit(mm)) != NULL ||
+        (broken = loam_tlb_audit(&mm->tlb)) != NULL || (broken = loam_vmap_audit(mm)) != NULL ||
         (broken = loam_locked_audit(&mm->heap)) != NULL)
         return broken;
     if ((broken = audit_own_frames(mm)) != NULL || (broken = audit_retired(mm)) != NULL)

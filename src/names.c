@@ -8,10 +8,9 @@
 
 struct loam_names loam_names_of(struct loam *mm)
 {
-    const struct loam_names names = { .space = &mm->space,
-                                      .vrange = &mm->vmap.ranges,
-                                      .usage = &mm->usage,
-                                      .frame = &mm->frame };
+    const struct loam_names names = {
+        .space = &mm->space, .vrange = &mm->vmap.ranges, .usage = &mm->usage, .frame = &mm->frame
+    };
     return names;
 }
 

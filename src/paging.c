@@ -83,6 +83,8 @@ static enum loam_status paging_apply(struct paging_edit *edit) LOAM_UNCHECKED
         if (st != LOAM_OK)
             return st;
     }
+    if (st == LOAM_OK && edit->is_local)
+        atomic_store(&space->has_local, 1); /* before there is such a page */
     if (st == LOAM_OK && edit->verb < PAGING_UNMAP)
         paging_fill_commit_locked(edit);
     else if (st == LOAM_OK)
@@ -100,20 +102,15 @@ static void paging_open(struct loam_space_batch *batch, struct loam_space *space
 {
     batch->space = space;
     loam_tlb_batch_begin(&batch->tlb, &space->tlb);
-    batch->merges = false;
+    batch->merges = batch->has_lower = batch->has_higher = false;
     batch->unlinked = 0;
+    batch->has_lower = batch->has_higher = false;
 }
 
 void loam_space_batch_begin(struct loam_space_batch *batch, struct loam_space *space)
 {
     paging_open(batch, space);
     atomic_fetch_add_explicit(&space->open_count, 1, memory_order_relaxed);
-}
-
-static void paging_require_open(const struct loam_space_batch *batch)
-{
-    LOAM_REQUIRE(batch->space != NULL, "paging: batch is finished or was never begun",
-                 loam_virt_of(batch).addr, 0);
 }
 
 void loam_space_batch_check(const struct loam_space_batch *batch)
@@ -132,6 +129,22 @@ static void paging_note(struct loam_space_batch *batch, struct loam_virt_range v
         loam_tlb_batch_add_global(&batch->tlb, virt, page_size);
 }
 
+/*
+ * The same, where another CPU may have unlinked or replaced tables and not flushed yet.
+ * Then some CPU may still know pages of the size that they had before a merge, and
+ * under other PCIDs the tables: so each small page is flushed, and tables with it.
+ */
+static void paging_note_pending(struct loam_space_batch *batch, struct loam_virt_range virt)
+{
+    paging_note(batch, virt, LOAM_PAGE_SIZE);
+    loam_tlb_batch_tables(&batch->tlb);
+}
+
+static bool paging_is_pending(const struct loam_space *space)
+{
+    return atomic_load(&space->flushing_count) != 0;
+}
+
 /* Flush, then give back what was unlinked. */
 static void paging_drain(struct loam_space_batch *batch)
 {
@@ -139,6 +152,10 @@ static void paging_drain(struct loam_space_batch *batch)
 
     if (batch->unlinked != 0)
         loam_tlb_batch_tables(&batch->tlb);
+    /* Tables of a half of which no range is flushed: of those every CPU must hear, too. */
+    if ((batch->has_higher && !batch->tlb.flush.is_kernel) ||
+        (batch->has_lower && !batch->tlb.is_lower))
+        loam_tlb_batch_full(&batch->tlb);
     loam_tlb_batch_flush(&batch->tlb);
     if (batch->unlinked == 0)
         return;
@@ -194,10 +211,8 @@ static enum loam_status paging_fill(struct loam_space *space, struct paging_edit
     paging_open(&batch, space);
     paging_begin(edit, space, &batch, virt);
     const enum loam_status st = paging_apply(edit);
-    if (st == LOAM_OK && atomic_load(&space->flushing_count) != 0) {
-        paging_note(&batch, virt, LOAM_PAGE_SIZE);
-        loam_tlb_batch_tables(&batch.tlb);
-    }
+    if (st == LOAM_OK && paging_is_pending(space))
+        paging_note_pending(&batch, virt);
     paging_close(&batch);
     return st;
 }
@@ -250,8 +265,8 @@ static bool paging_map_page(struct loam_space *space, uint64_t virt, uint64_t ph
         ((phys & (space->foreign_leaf[1] | ~PTE_ADDRESS)) | (virt & (LOAM_PAGE_SIZE - 1))) != 0)
         return false;
     const loam_irq_state irq = paging_lock_one(space, virt);
-    const bool easy = paging_page_locked(space, virt, &page) && page.entry == 0 &&
-                      atomic_load(&space->flushing_count) == 0;
+    const bool easy =
+        paging_page_locked(space, virt, &page) && page.entry == 0 && !paging_is_pending(space);
     if (easy) {
         paging_store(page.word, phys | bits);
         paging_store(page.link, page.linked + PTE_ONE);
@@ -277,8 +292,10 @@ enum loam_status loam_space_map(struct loam_space *space, struct loam_virt_range
     edit.level_max = space->features.gib_pages ? PTE_LEAF_MAX : PTE_LEAF_MAX - 1;
     edit.walk.space = space;
     paging_edit_attr(&edit, attr);
-    paging_know_attr(space, &edit, attr);
-    return paging_fill(space, &edit);
+    const enum loam_status st = paging_fill(space, &edit);
+    if (st == LOAM_OK)
+        paging_know_attr(space, &edit, attr);
+    return st;
 }
 
 /* map_frames() and hold(). */
@@ -331,7 +348,7 @@ enum loam_status loam_space_tag(struct loam_space *space, struct loam_virt_range
     edit.virt = edit.phys = virt.start.addr;
     edit.size = virt.size;
     edit.level_max = PTE_LEAF_MAX;
-    edit.mark = value << PTE_TAG_SHIFT | (kind == LOAM_ENTRY_GUARD ? PTE_GUARD : PTE_TAG);
+    edit.mark = pte_mark(kind == LOAM_ENTRY_GUARD ? PTE_GUARD : PTE_TAG, value);
     return paging_fill(space, &edit);
 }
 
@@ -347,7 +364,9 @@ static enum loam_status paging_cover(struct paging_edit *edit, struct loam_space
         return LOAM_INVALID;
     paging_begin(edit, space, batch, virt);
     const enum loam_status st = paging_apply(edit);
-    if (st == LOAM_OK && stale)
+    if (st == LOAM_OK && stale && paging_is_pending(space))
+        paging_note_pending(batch, virt);
+    else if (st == LOAM_OK && stale)
         paging_note(batch, virt, pte_span(edit->smallest));
     return st;
 }
@@ -363,14 +382,16 @@ static bool paging_unmap_page(struct loam_space_batch *batch, uint64_t virt) LOA
         return false;
     const loam_irq_state irq = paging_lock_one(space, virt);
     const bool easy = paging_page_locked(space, virt, &page) && pte_in_use(page.linked) > 1 &&
-                      paging_is_page(space, page.entry);
+                      paging_is_page(space, page.entry) && !paging_is_pending(space);
     if (easy) {
         paging_store(page.word, 0);
         paging_store(page.link, page.linked - PTE_ONE);
     }
     paging_unlock_one(space, virt, irq);
+    const struct loam_virt_range page_range =
+        loam_virt_range_of(loam_virt_at(virt), LOAM_PAGE_SIZE);
     if (easy)
-        paging_note(batch, loam_virt_range_of(loam_virt_at(virt), LOAM_PAGE_SIZE), LOAM_PAGE_SIZE);
+        paging_note(batch, page_range, LOAM_PAGE_SIZE);
     return easy;
 }
 
@@ -503,81 +524,4 @@ enum loam_status loam_space_protect(struct loam_space *space, struct loam_virt_r
     const enum loam_status st = loam_space_batch_protect(&batch, virt, attr);
     paging_close(&batch);
     return st;
-}
-
-/* ---- what is held comes out ---------------------------------------------- */
-
-/* Add memory to the list of runs. @return false: it does not fit */
-static bool paging_collect_add(struct loam_phys_range *out, size_t *count, size_t max,
-                               struct loam_phys_range memory)
-{
-    struct loam_phys_range *const last = *count == 0 ? NULL : &out[*count - 1];
-
-    if (last != NULL && last->start.addr + last->size == memory.start.addr) {
-        last->size += memory.size;
-        return true;
-    }
-    if (*count == max)
-        return false;
-    out[(*count)++] = memory;
-    return true;
-}
-
-/* The held entries of one table, from the start of @p rest. @return false: no more fit */
-static bool paging_collect_run_locked(struct paging_edit *edit, struct loam_virt_range *rest,
-                                      struct loam_phys_range *out, size_t *count, size_t max)
-    LOAM_NEEDS(edit->walk.space->locks)
-{
-    const struct paging_slot slot = paging_find_locked(&edit->walk, rest->start.addr, 1);
-    const uint64_t span = pte_span(slot.level);
-    unsigned taken = 0;
-    bool fits = true;
-
-    for (unsigned i = slot.index; fits && i < PTE_COUNT && rest->size != 0; i++) {
-        const uint64_t entry = paging_load(&slot.table[i]);
-        const uint64_t inside = rest->start.addr & (span - 1);
-        uint64_t size = span - inside < rest->size ? span - inside : rest->size;
-        if (pte_is_present(entry) && !pte_is_leaf(entry, slot.level))
-            break; /* a table, which the next search goes into */
-        if (entry != 0) {
-            LOAM_REQUIRE(paging_kind(entry) == LOAM_ENTRY_HELD,
-                         "paging: what is collected is not held (address, entry)", rest->start.addr,
-                         entry);
-            LOAM_REQUIRE(size == span, "paging: a large entry reaches over what is collected",
-                         rest->start.addr, span);
-            fits = paging_collect_add(out, count, max,
-                                      loam_phys_range_of(loam_phys_at(pte_held_phys(entry)), span));
-            size = fits ? size : 0;
-            taken += fits ? 1 : 0;
-            if (fits)
-                paging_store(&slot.table[i], 0);
-        }
-        rest->start.addr += size;
-        rest->size -= size;
-    }
-    if (taken != 0 && paging_count_locked(&edit->walk, slot.level, -(int)taken) == 0)
-        paging_prune_locked(edit, slot.level);
-    return fits;
-}
-
-size_t loam_space_batch_collect(struct loam_space_batch *batch, struct loam_virt_range *rest,
-                                struct loam_phys_range *out, size_t max) LOAM_UNCHECKED
-{
-    struct loam_space *const space = batch->space;
-    struct paging_edit edit;
-    size_t count = 0;
-    bool fits = true;
-
-    paging_require_open(batch);
-    LOAM_REQUIRE(max != 0, "paging: no room for what is collected", rest->start.addr, rest->size);
-    LOAM_REQUIRE(rest->size == 0 || paging_range_is_valid(space, *rest),
-                 "paging: what is collected is no range of pages", rest->start.addr, rest->size);
-    while (rest->size != 0 && fits) {
-        const loam_irq_state irq = paging_lock(space, PAGING_ALL);
-        paging_begin(&edit, space, batch, *rest);
-        edit.stripes = PAGING_ALL;
-        fits = paging_collect_run_locked(&edit, rest, out, &count, max);
-        paging_unlock(space, PAGING_ALL, irq);
-    }
-    return count;
 }

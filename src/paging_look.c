@@ -74,7 +74,7 @@ enum loam_status loam_space_entry(const struct loam_space *space, loam_virt virt
     out->raw = out->kind == LOAM_ENTRY_EMPTY ? 0 : slot.entry;
     out->value = out->kind == LOAM_ENTRY_HELD ? pte_held_phys(slot.entry)
                  : out->kind == LOAM_ENTRY_GUARD || out->kind == LOAM_ENTRY_TAG
-                     ? slot.entry >> PTE_TAG_SHIFT
+                     ? pte_mark_value(slot.entry)
                      : 0;
     out->page_size = pte_span(slot.level);
     out->level = slot.level;
@@ -115,6 +115,9 @@ static bool paging_next_locked(struct paging_walk *walk, uint64_t *virt)
     }
 }
 
+/* Interrupts are off for as long as one run is long: 0.1 ms. */
+#define PAGING_RUN_TABLES 512u
+
 /* Bytes from @p page on that go on as the entry @p first there does. */
 static uint64_t paging_extent_locked(struct paging_walk *walk, uint64_t page,
                                      const struct paging_slot *first) LOAM_NEEDS(walk->space->locks)
@@ -126,9 +129,10 @@ static uint64_t paging_extent_locked(struct paging_walk *walk, uint64_t page,
     uint64_t want = (first->entry & ~ignored) + step;
     uint64_t size = span;
 
-    for (;;) {
+    for (unsigned tables = 0;; tables++) {
         const uint64_t virt = page + size; /* at the start of a table but the first time */
-        if (virt == 0 || !loam_virt_is_canonical(loam_virt_at(virt), space->features.levels) ||
+        if (tables == PAGING_RUN_TABLES || virt == 0 ||
+            !loam_virt_is_canonical(loam_virt_at(virt), space->features.levels) ||
             (virt ^ page) >> 63 != 0)
             return size;
         const struct paging_slot slot = paging_find_locked(walk, virt, first->level);
@@ -174,7 +178,7 @@ static enum loam_status paging_next_own(struct loam_space *space, uint64_t virt,
     } else if (out->kind == LOAM_ENTRY_HELD) {
         out->phys = loam_phys_at(pte_held_phys(slot.entry));
     } else {
-        out->value = slot.entry >> PTE_TAG_SHIFT;
+        out->value = pte_mark_value(slot.entry);
     }
     return LOAM_OK;
 }

@@ -148,7 +148,7 @@ static enum loam_status paging_clone_count(const struct loam_space *parent, uint
 }
 
 /* A page of the parent's becomes a shared one. @return the child's entry: nobody has
- * touched the page there */
+ * touched the page there, but it is as dirty as before */
 static uint64_t paging_clone_leaf(paging_word *word)
 {
     uint64_t entry = paging_load(word);
@@ -157,7 +157,7 @@ static uint64_t paging_clone_leaf(paging_word *word)
            !atomic_compare_exchange_weak_explicit(word, &entry, pte_share(entry),
                                                   memory_order_relaxed, memory_order_relaxed))
         ;
-    return pte_is_present(entry) ? pte_share(entry) & ~PTE_HARDWARE : entry;
+    return pte_is_present(entry) ? pte_share(entry) & ~PTE_ACCESSED : entry;
 }
 
 /* Tables of the child are made as the tour enters those of the parent, and so they hold

@@ -419,7 +419,7 @@ void loam_tlb_batch_tables(struct loam_tlb_batch *batch)
 static void tlb_broadcast_range(const struct loam_cpu_features *features,
                                 const struct loam_tlb_range *range)
 {
-    const uint64_t what = LOAM_INVLPGB_VA | LOAM_INVLPGB_GLOBAL;
+    const uint64_t what = LOAM_INVLPGB_VA | LOAM_INVLPGB_ASID | LOAM_INVLPGB_GLOBAL;
     const uint32_t stride = range->page_size == LOAM_PAGE_SIZE ? 0 : LOAM_INVLPGB_2M;
     const bool is_huge = range->page_size == LOAM_PAGE_SIZE << LOAM_ORDER_1G;
     const uint64_t most = is_huge ? 1 : features->invlpgb_pages;
@@ -437,7 +437,8 @@ static void tlb_broadcast_range(const struct loam_cpu_features *features,
 static void tlb_broadcast(const struct loam_tlb *tlb, const struct loam_tlb_batch *batch)
 {
     const struct loam_tlb_flush *const flush = &batch->flush;
-    const uint64_t what = flush->is_full && flush->is_kernel ? LOAM_INVLPGB_GLOBAL : 0;
+    const uint64_t what =
+        LOAM_INVLPGB_ASID | (flush->is_full && flush->is_kernel ? LOAM_INVLPGB_GLOBAL : 0);
 
     for (unsigned i = 0; i < flush->range_count && !flush->is_full; i++)
         tlb_broadcast_range(&tlb->features, &flush->range[i]);
@@ -473,6 +474,8 @@ static void tlb_begin_flush(struct loam_tlb *tlb, struct loam_tlb_batch *batch)
         tlb_apply(tlb, here.cpu, flush);
     }
     if (are_others && tlb->features.invlpgb) {
+        /* Ordered after the stores to the tables: INVLPGB by itself may not be. */
+        (void)atomic_exchange(&here.cpu->is_busy, 1);
         tlb_broadcast(tlb, batch);
         tlb_set_clear(&flush->cpus);
     }

@@ -118,24 +118,15 @@ static enum loam_status vmap_try(struct loam *mm, const struct vmap_edit *edit)
 /* Repeated with more and more spare tables, until it has enough or there are none. */
 static enum loam_status vmap_change(struct loam *mm, const struct vmap_edit *edit)
 {
-    const uint64_t enough = edit->virt.size / VMAP_SIZE_2M + LOAM_SPARE_TABLES;
-    uint64_t more = LOAM_SPARE_TABLES;
-    enum loam_status status = vmap_try(mm, edit);
+    enum loam_status status;
 
-    while (status == LOAM_NO_MEMORY && more <= 4 * enough) { /* ends: more is doubled */
-        if (loam_books_refill(mm, &mm->tables, LOAM_OWNER_PAGE_TABLES, more) == 0 &&
-            !loam_vmap_purge(mm))
-            break;
-        more *= 2;
-        status = vmap_try(mm, edit);
-    }
+    do { /* ends: what waits becomes less */
+        uint64_t more = 0;
+        do
+            status = vmap_try(mm, edit);
+        while (loam_more_tables(mm, status, &more));
+    } while (status == LOAM_NO_MEMORY && loam_vmap_purge(mm));
     return status;
-}
-
-static void vmap_trim(struct loam *mm)
-{
-    loam_books_trim(mm, &mm->tables, LOAM_OWNER_PAGE_TABLES, LOAM_SPARE_TABLES);
-    loam_books_retire_free(mm);
 }
 
 /* Hold frames for all pages of a range in which nothing is mapped, or for none. */
@@ -185,7 +176,7 @@ static enum loam_status vmap_fill(struct loam *mm, struct loam_virt_range range,
         const enum loam_status published = loam_space_publish(&mm->space, range, attr);
         LOAM_ASSERT(published == LOAM_OK); /* all are held, in small pages */
     }
-    vmap_trim(mm);
+    loam_books_trim_tables(mm);
     return status;
 }
 
@@ -272,7 +263,7 @@ static enum loam_status vmap_make(struct loam *mm, const struct loam_vrange_requ
         status = vmap_fill(mm, map.virt, map.attr, request->is_zeroed);
     } else {
         status = vmap_change(mm, &map);
-        vmap_trim(mm);
+        loam_books_trim_tables(mm);
     }
     if (status != LOAM_OK) {
         loam_vrange_cancel(&mm->vmap.ranges, map.virt);
@@ -345,7 +336,7 @@ bool loam_vmap_purge(struct loam *mm)
     vmap_unmap_all(mm, &waiting);
     vmap_collect_all(mm, &waiting);
     loam_vrange_purge_end(&waiting);
-    vmap_trim(mm);
+    loam_books_trim_tables(mm);
     vmap_trim_nodes(mm, VMAP_NODES);
     return true;
 }
@@ -516,7 +507,7 @@ static void vmap_window_cut(struct loam *mm, struct loam_virt_range part)
     LOAM_REQUIRE(status == LOAM_OK, "vmap: not mapped as it was", part.start.addr, part.size);
     loam_space_batch_finish(&batch);
     vmap_collect_alone(mm, part);
-    vmap_trim(mm);
+    loam_books_trim_tables(mm);
 }
 
 enum loam_status loam_vmap_window_resize(struct loam *mm, struct loam_vmap_window *window,

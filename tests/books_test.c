@@ -450,32 +450,6 @@ static void unmap_keeps_a_table_that_it_cannot_record(void **state)
     assert_in_range(kept, 1, 39);
 }
 
-/* Free memory, and tables that could be written to, are nobody's: checked builds say so. */
-static void map_P16_P17_of_free_frames_and_of_page_tables_is_refused(void **state)
-{
-    const struct loam_attr rw = { LOAM_PROT_WRITE, LOAM_CACHE_WB };
-    const struct loam_attr ro = { LOAM_PROT_READ, LOAM_CACHE_WB };
-    const struct loam_virt_range virt = { { GIB(20) }, KIB(4) };
-    const struct loam_phys_range unused = loam_phys_range_of(loam_phys_at(MIB(3)), KIB(4));
-    struct loam_entry entry;
-    (void)state;
-    small_machine(1);
-    assert_int_equal(loam_init(&mm, &boot, &refusal), LOAM_OK);
-    const uint64_t before = loam_digest(&mm);
-    assert_int_equal(loam_frame_free_in(&mm.frame, unused), 1);
-    assert_int_equal(loam_map(&mm, virt, unused.start, ro), LOAM_INVALID);
-    assert_int_equal(
-        loam_space_entry(&mm.space, loam_hhdm_virt(mm.space.hhdm, unused.start), &entry), LOAM_OK);
-    const loam_phys tables[] = { mm.space.root, { loam_page_floor(entry.where.addr) } };
-    for (unsigned i = 0; i < 2; i++) {
-        assert_int_equal(loam_map(&mm, virt, tables[i], rw), LOAM_INVALID);
-        assert_int_equal(loam_digest(&mm), before);
-        assert_int_equal(loam_map(&mm, virt, tables[i], ro), LOAM_OK);
-        assert_int_equal(loam_unmap(&mm, virt), LOAM_OK);
-    }
-    assert_null(loam_audit(&mm));
-}
-
 /* A map that needs more tables than there is memory leaves everything as it was. */
 static void map_that_cannot_have_its_tables_changes_nothing(void **state)
 {
@@ -598,7 +572,6 @@ int main(void)
         cmocka_unit_test(reclaim_goes_on_where_it_stopped),
         cmocka_unit_test(map_draws_tables_from_usable_memory_and_unmap_returns_them),
         cmocka_unit_test(unmap_keeps_a_table_that_it_cannot_record),
-        cmocka_unit_test(map_P16_P17_of_free_frames_and_of_page_tables_is_refused),
         cmocka_unit_test(map_that_cannot_have_its_tables_changes_nothing),
         cmocka_unit_test(take_map_unmap_give_survive_every_failure),
         cmocka_unit_test(take_and_give_without_a_node_change_nothing),

@@ -269,7 +269,7 @@ void loam_x86_invlpgb(uint64_t what, uint32_t count, uint32_t tags)
     general_protection((what & 0xfc0) == 0, "reserved bit of invlpgb", what);
     general_protection((count & 0x7fff0000) == 0 && (count & 0xffff) <= cpu->arch.invlpgb_more,
                        "more pages than an invlpgb takes", count);
-    if (tags != 0 || (what & 0x36) != 0)
+    if (tags != 0 || (what & 0x32) != 0)
         fail_msg("an invlpgb by PCID or ASID is not simulated");
     if (cpu->broadcast_count == BROADCASTS_MAX)
         fail_msg("so many invlpgb without tlbsync are not simulated");

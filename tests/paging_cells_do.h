@@ -112,9 +112,16 @@ static void clear_cell(struct cell *cell, const struct request *r)
 static void apply_to_cell(struct cell *cell, const struct request *r, unsigned i)
 {
     switch (r->verb) {
+    case DO_REPLACE: {
+        const struct cell before = *cell;
+        become(cell, LOAM_ENTRY_PAGE, placed_at(r, i));
+        cell->attr = r->attr;
+        cell->soft = before.soft;
+        cell->written = before.written;
+        break;
+    }
     case DO_MAP:
     case DO_MAP_FRAMES:
-    case DO_REPLACE:
         become(cell, LOAM_ENTRY_PAGE, placed_at(r, i));
         cell->attr = r->attr;
         break;
@@ -372,7 +379,7 @@ static void compare_child(void)
         window->is_lower ? window->cell[i] : cells.window[window - cells.child_window].cell[i];
 
     if (window->is_lower)
-        cell.touched = cell.written = false;
+        cell.touched = false; /* as dirty as before */
     compare_look(&cell, &cells.child, cell_at(window, i), 0);
 }
 

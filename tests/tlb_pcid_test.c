@@ -297,7 +297,7 @@ static void invlpgb_asks_nobody(void **state)
     set_lower(a, 0, 0);
     loam_tlb_batch_begin(&batch, a);
     loam_tlb_batch_add(&batch, pages_at(LOWER(0), 1), LOAM_PAGE_SIZE);
-    assert_string_equal(log_of_batch(), "cli invlpgb=40200009 tlbsync sti");
+    assert_string_equal(log_of_batch(), "cli invlpgb=4020000d tlbsync sti");
     load_on(2, a);
     for (unsigned cpu = 0; cpu < 3; cpu++)
         assert_int_equal(seen_by(cpu, LOWER(0)), 0);
@@ -313,15 +313,15 @@ static void invlpgb_takes_as_many_pages_as_the_cpu_says(void **state)
     world_start((struct world_options){ .invlpgb_pages = 4 });
     loam_tlb_batch_begin(&batch, kernel_space());
     loam_tlb_batch_add_global(&batch, pages_at(UINT64_C(0xffff800000000000), 9), LOAM_PAGE_SIZE);
-    assert_string_equal(log_of_batch(), "cli invlpgb=ffff800000000009 invlpgb=ffff800000004009 "
-                                        "invlpgb=ffff800000008009 tlbsync sti");
+    assert_string_equal(log_of_batch(), "cli invlpgb=ffff80000000000d invlpgb=ffff80000000400d "
+                                        "invlpgb=ffff80000000800d tlbsync sti");
     loam_tlb_batch_add_global(
         &batch, loam_virt_range_of(loam_virt_at(UINT64_C(0xffff800000000000)), 10 * MIB), 2 * MIB);
-    assert_string_equal(log_of_batch(), "cli invlpgb=ffff800000000009 invlpgb=ffff800000800009 "
+    assert_string_equal(log_of_batch(), "cli invlpgb=ffff80000000000d invlpgb=ffff80000080000d "
                                         "tlbsync sti");
     loam_tlb_batch_add_global(
         &batch, loam_virt_range_of(loam_virt_at(UINT64_C(0xffff800000000000)), 2 * GIB), GIB);
-    assert_string_equal(log_of_batch(), "cli invlpgb=ffff800000000009 invlpgb=ffff800040000009 "
+    assert_string_equal(log_of_batch(), "cli invlpgb=ffff80000000000d invlpgb=ffff80004000000d "
                                         "tlbsync sti");
 }
 
@@ -334,12 +334,12 @@ static void invlpgb_of_tables_and_of_everything(void **state)
     loam_tlb_batch_begin(&batch, a);
     loam_tlb_batch_add(&batch, pages_at(LOWER(0), 1), LOAM_PAGE_SIZE);
     loam_tlb_batch_tables(&batch);
-    assert_string_equal(log_of_batch(), "cli invlpgb=40200009 invlpgb=0 tlbsync sti");
+    assert_string_equal(log_of_batch(), "cli invlpgb=4020000d invlpgb=4 tlbsync sti");
     loam_tlb_batch_full(&batch);
-    assert_string_equal(log_of_batch(), "cli invlpgb=0 tlbsync sti");
+    assert_string_equal(log_of_batch(), "cli invlpgb=4 tlbsync sti");
     loam_tlb_batch_begin(&batch, kernel_space());
     loam_tlb_batch_full(&batch);
-    assert_string_equal(log_of_batch(), "cli invlpgb=8 tlbsync sti");
+    assert_string_equal(log_of_batch(), "cli invlpgb=c tlbsync sti");
     assert_int_equal(machine_flush_count(), 0);
 }
 

@@ -118,7 +118,7 @@ static void alloc_refuses_addresses_that_another_has_used(void **state)
     vmap_machine(1);
     const struct loam_virt_range foreign =
         loam_virt_range_of(loam_virt_at(mm.vmap.window.start.addr + PAGES(39)), PAGES(1));
-    assert_int_equal(loam_map(&mm, foreign, loam_phys_at(MIB(3)), attr), LOAM_OK);
+    assert_int_equal(loam_map(&mm, foreign, loam_phys_at(UINT64_C(1) << 40), attr), LOAM_OK);
     const uint64_t digest = loam_digest(&mm);
     assert_int_equal(loam_vmap_alloc(&mm, &request, &at), LOAM_OVERLAP);
     assert_int_equal(loam_digest(&mm), digest);

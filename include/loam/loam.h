@@ -61,6 +61,7 @@ struct loam {
     struct loam_pressure pressure;
     uint64_t pressure_interval; /* pages a CPU takes until it looks how many are free; 0: never */
     LOAM_ATOMIC(uint32_t) retire_count; /* frames that wait for loam_retire() to be done */
+    LOAM_ATOMIC(uint32_t) refill_count; /* changes of page tables that wait for spare ones */
     loam_phys retire[LOAM_RETIRE_MAX];  /* guarded by books */
     struct loam_space space;            /* the kernel space of tlb */
     struct loam_tlb tlb;

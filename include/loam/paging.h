@@ -232,14 +232,17 @@ LOAM_NODISCARD enum loam_status loam_space_untag(struct loam_space *space,
 
 /*
  * Changes that are flushed together. On the caller's stack; fields are private.
- * Until it is finished other CPUs may use what was unmapped: its frames are not free.
+ * Until it is finished other CPUs may use what was unmapped: its frames are not free,
+ * and its addresses are not, either. Who maps something there before finds some CPUs
+ * still using what was there.
  */
 struct loam_space_batch {
     struct loam_space *space; /* NULL: finished */
     struct loam_tlb_batch tlb;
-    bool merges;        /* some table may be one large page again: */
-    uint64_t low, high; /* in [low, high] */
-    uint64_t unlinked;  /* tables, a list */
+    bool merges;                /* some table may be one large page again: */
+    uint64_t low, high;         /* in [low, high] */
+    uint64_t unlinked;          /* tables, a list */
+    bool has_lower, has_higher; /* halves that they are of */
 };
 
 /**
@@ -337,7 +340,8 @@ LOAM_NODISCARD enum loam_status loam_space_protect(struct loam_space *space,
 
 /**
  * Put another frame behind a page that is mapped, in one step: what runs meanwhile
- * sees the one or the other. Ends that it is to be copied when written to.
+ * sees the one or the other. Ends that it is to be copied when written to; it stays
+ * dirty if it was, and keeps its software bits.
  *
  * @param at   of a page; a larger one is split
  * @param phys as in loam_space_map()
@@ -434,8 +438,9 @@ struct loam_mapping {
 
 /**
  * The lowest run of entries in use that has a byte at or above @p from; the run is not
- * extended below @p from's page. Restart at its end to iterate; it ended the
- * address space if that is 0. O(run length), with interrupts off.
+ * extended below @p from's page, nor over more than 512 tables: 1 GiB of small pages.
+ * Restart at its end to iterate; it ended the address space if that is 0. O(run
+ * length), with interrupts off.
  *
  * @return LOAM_OK; LOAM_NOT_FOUND: nothing at or above @p from
  *

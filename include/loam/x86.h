@@ -30,6 +30,7 @@
 /* What INVLPGB drops, in RAX beside a page's address: AMD APM vol. 3, INVLPGB. A
  * PCID or ASID that is not valid means all of them. */
 #define LOAM_INVLPGB_VA     UINT64_C(0x1) /* just these pages; else every one */
+#define LOAM_INVLPGB_ASID   UINT64_C(0x4) /* of one ASID: 0, the host's */
 #define LOAM_INVLPGB_GLOBAL UINT64_C(0x8) /* global translations, too */
 /* In ECX beside the number of further pages: a stride of 2 MiB, else 4 KiB. */
 #define LOAM_INVLPGB_2M UINT32_C(0x80000000)

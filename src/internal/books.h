@@ -19,6 +19,10 @@ uint64_t loam_books_refill(struct loam *mm, struct loam_stock *stock, enum loam_
 void loam_books_trim(struct loam *mm, struct loam_stock *stock, enum loam_owner owner,
                      uint64_t level);
 
+/* The same of spare page tables, but not while another CPU has added some and not yet used
+ * what it found; then free frames that wait to be retired. No lock is held. */
+void loam_books_trim_tables(struct loam *mm);
+
 /* What was tried for a request. */
 struct books_try {
     bool is_drained; /* zeroed frames were given back: once, for idle CPUs may zero others */

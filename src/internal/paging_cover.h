@@ -138,6 +138,8 @@ static inline uint64_t paging_cover_changed(const struct paging_edit *edit, uint
         return pte_protect(entry, level, edit->bits[level]);
     if (edit->verb == PAGING_CLEAR)
         return entry & ~edit->mark;
+    if (edit->verb == PAGING_REPLACE)
+        return edit->phys | edit->bits[1] | (entry & (PTE_SOFT | PTE_DIRTY));
     return (entry & ~PTE_SOFT) | edit->mark; /* PAGING_SOFT */
 }
 
@@ -274,10 +276,7 @@ static inline void paging_cover_change_locked(struct paging_edit *edit,
         for (unsigned i = 0; i < count; i++)
             paging_store(&entry[i], 0);
         return;
-    case PAGING_REPLACE:
-        edit->seen |= atomic_exchange(entry, edit->phys | edit->bits[1]);
-        return;
-    default: /* PAGING_CLEAR, PAGING_SOFT */
+    default: /* PAGING_CLEAR, PAGING_SOFT, PAGING_REPLACE */
         for (unsigned i = 0; i < count; i++) {
             paging_require_ours(edit->walk.space, paging_load(&entry[i]), slot->level,
                                 slot->index + i);

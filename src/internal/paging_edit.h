@@ -45,6 +45,7 @@ struct paging_edit {
 
     struct paging_walk walk;
     unsigned stripes;  /* held */
+    bool is_local;     /* pages of the higher half that are not global */
     bool wants_all;    /* entries of level 3 and up are concerned */
     bool upper;        /* some table of level 2 has become empty */
     uint64_t tables;   /* needed */
@@ -103,11 +104,16 @@ static inline void paging_begin(struct paging_edit *edit, struct loam_space *spa
     paging_walk_begin(&edit->walk, space);
 }
 
+static inline void paging_require_open(const struct loam_space_batch *batch)
+{
+    LOAM_REQUIRE(batch->space != NULL, "paging: batch is finished or was never begun",
+                 loam_virt_of(batch).addr, 0);
+}
+
 /* Attributes as bits of leaves of each level. */
 static inline void paging_edit_attr(struct paging_edit *edit, struct loam_attr attr)
 {
-    if ((attr.prot & LOAM_PROT_GLOBAL) == 0 && !paging_is_lower(edit->virt))
-        atomic_store(&edit->walk.space->has_local, 1); /* before there is one */
+    edit->is_local = (attr.prot & LOAM_PROT_GLOBAL) == 0 && !paging_is_lower(edit->virt);
     for (unsigned level = 1; level <= PTE_LEAF_MAX; level++) {
         const uint64_t bits = pte_attr_bits(&edit->walk.space->features, level, attr);
         edit->bits[level] = paging_is_lower(edit->virt) ? bits : pte_preset(bits);
@@ -160,6 +166,8 @@ static inline void paging_prune_locked(struct paging_edit *edit, unsigned level)
             atomic_fetch_add(&space->flushing_count, 1);
         paging_store(&paging_table(space, phys)[0], batch->unlinked);
         batch->unlinked = phys;
+        batch->has_lower = batch->has_lower || paging_is_lower(edit->walk.virt);
+        batch->has_higher = batch->has_higher || !paging_is_lower(edit->walk.virt);
         atomic_fetch_sub_explicit(&space->table_count, 1, memory_order_relaxed);
         edit->walk.level = ++level;
     } while (paging_count_locked(&edit->walk, level, -1) == 0);

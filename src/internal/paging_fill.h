@@ -44,21 +44,28 @@ static inline uint64_t paging_fill_tables(const struct paging_edit *edit, uint64
     return tables;
 }
 
-/* Are @p count entries from the slot's on empty? The first one is. */
-static inline bool paging_fill_is_free(const struct paging_slot *slot, unsigned count)
-{
-    uint64_t used = 0;
-
-    for (unsigned i = 1; i < count; i++)
-        used |= paging_load(&slot->table[slot->index + i]);
-    return used == 0;
-}
-
 /* A table of level 2 that another CPU has just emptied, and not yet unlinked. */
 static inline bool paging_fill_is_left(const struct paging_slot *slot)
 {
     return slot->level == 3 && pte_is_present(slot->entry) && !pte_is_leaf(slot->entry, 3) &&
            pte_in_use(slot->entry) == 0;
+}
+
+/* Of @p count entries from the slot's on, the first of which is empty: how many are, if
+ * they are followed by nothing but such a table; 0: some is in use. */
+static inline unsigned paging_fill_free_run(const struct paging_slot *slot, unsigned count)
+{
+    uint64_t used = 0;
+
+    for (unsigned i = 1; i < count; i++)
+        used |= paging_load(&slot->table[slot->index + i]);
+    for (unsigned i = 1; used != 0 && i < count; i++) {
+        const uint64_t entry = paging_load(&slot->table[slot->index + i]);
+        const struct paging_slot at = { slot->table, slot->level, slot->index + i, entry };
+        if (entry != 0)
+            return paging_fill_is_left(&at) ? i : 0;
+    }
+    return count;
 }
 
 static inline enum loam_status paging_fill_check_locked(struct paging_edit *edit)
@@ -83,8 +90,8 @@ static inline enum loam_status paging_fill_check_locked(struct paging_edit *edit
             done += size;
             continue;
         }
-        const unsigned count = paging_reach(level, slot.index, left);
-        if (!paging_fill_is_free(&slot, count))
+        const unsigned count = paging_fill_free_run(&slot, paging_reach(level, slot.index, left));
+        if (count == 0)
             return LOAM_OVERLAP;
         done += count * pte_span(level);
     }

@@ -4,7 +4,7 @@
  *     63  62 61    52 51                12 11  9  8  7  6 5 4 3 2 1 0
  *     NX  zero     CW address              soft   G  PS D A C T U W 1    leaf
  *     0   SP count    address              0 0 M  0  0  0 1 0 0 U 1 1    table
- *     56-bit value                                0  0  0 0 0 kind  0    software
+ *     56-bit value, inverted                      0  0  0 0 0 kind  0    guard, tag
  *     0   zero        address, inverted    zero   0  0  0 0 0 kind  0    held
  *
  * leaf   PAT lies at 12 in large leaves, at 7 in small ones. CW: copy on write.
@@ -12,8 +12,9 @@
  * table  count: entries in use of the table it points to. SP: that was made by a
  *        split. M: it may hold entries in use that are not present. The processor
  *        ignores these bits, and since accessed is set it never writes here.
- * held   a frame that is recorded and not mapped. Inverted, so that a processor
- *        that looks ahead regardless of "not present" (L1TF) finds no such memory.
+ * held   a frame that is recorded and not mapped. This and the values of guards and
+ *        tags are inverted, so that a processor that looks ahead regardless of "not
+ *        present" (L1TF) finds no such memory: values are small numbers.
  *
  * C and T are PCD and PWT: with PAT they number an entry of LOAM_PAT_LAYOUT, and
  * enum loam_cache is that number. Levels count upwards: 1 holds 4 KiB leaves, 2
@@ -132,6 +133,17 @@ static inline unsigned pte_in_use(uint64_t link)
 static inline bool pte_is_all_mapped(uint64_t link)
 {
     return pte_in_use(link) == PTE_COUNT && (link & PTE_MIXED) == 0;
+}
+
+/** A guard or tag. @param kind PTE_GUARD or PTE_TAG */
+static inline uint64_t pte_mark(uint64_t kind, uint64_t value)
+{
+    return ~value << PTE_TAG_SHIFT | kind;
+}
+
+static inline uint64_t pte_mark_value(uint64_t entry)
+{
+    return ~entry >> PTE_TAG_SHIFT;
 }
 
 /** An entry that is not present and holds a frame. */

@@ -6,6 +6,6 @@ int main(void)
     static struct loam_space child;
     if (begin() != 0 || loam_space_create(&child, &space) != LOAM_OK)
         return 1;
-    loam_space_destroy(&space);
+    (void)!loam_space_destroy(&space);
     return 0;
 }

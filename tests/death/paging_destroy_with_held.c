@@ -6,6 +6,6 @@ int main(void)
     const loam_phys frame = { 0x40000000 };
     if (begin() != 0 || loam_space_hold(&space, loam_virt_at(LOWER), &frame, 1) != LOAM_OK)
         return 1;
-    loam_space_destroy(&space);
+    (void)!loam_space_destroy(&space);
     return 0;
 }

@@ -7,6 +7,6 @@ int main(void)
     if (begin() != 0)
         return 1;
     loam_space_batch_begin(&batch, &space);
-    loam_space_destroy(&space);
+    (void)!loam_space_destroy(&space);
     return 0;
 }
