@@ -553,6 +553,19 @@ static void audit_looks_at_the_space_itself(void **state)
     space.flushing_count = 1;
     assert_string_equal(loam_space_audit(&space), "paging: a flush is pending");
     space.flushing_count = 0;
+    space.open_count = 1;
+    assert_string_equal(loam_space_audit(&space), "paging: batch was never finished");
+    space.open_count = 0;
+    assert_int_equal(map(LOWER, KIB(4), GIB(1), RW), LOAM_OK);
+    assert_int_equal(protect(LOWER, KIB(4), RO), LOAM_OK);
+    for (unsigned i = 0; i < LOAM_SPACE_RECENT; i++) { /* the table that is remembered, too */
+        const uint64_t before = space.recent[i];
+        space.recent[i] = before != 0 ? before + PAGES(1) : PAGES(1) | 1;
+        assert_string_equal(loam_space_audit(&space),
+                            "paging: remembers a table that is not there");
+        space.recent[i] = before;
+        assert_null(loam_space_audit(&space));
+    }
     space.table_count++;
     assert_string_equal(loam_space_audit(&space), "paging: fewer tables than counted");
 }

@@ -161,6 +161,22 @@ static void next_goes_on_from_the_own_half_into_the_kernels(void **state)
     world_check();
 }
 
+static void audit_compares_the_kernels_half(void **state)
+{
+    (void)state;
+    world_start((struct world_options){ 0 });
+    assert_int_equal(map(HIGHER, KIB(4), GIB(1), RW), LOAM_OK);
+    assert_int_equal(loam_space_create(&child, &space), LOAM_OK);
+    uint64_t *const root = machine_ram(child.root.addr);
+    for (unsigned i = 256; i < 512; i++) {
+        root[i] ^= PAGES(1);
+        assert_string_equal(loam_space_audit(&child), "paging: higher half is not the kernel's");
+        root[i] ^= PAGES(1);
+    }
+    expect_sound(&child);
+    loam_space_destroy(&child);
+}
+
 static void create_without_a_frame_changes_nothing(void **state)
 {
     (void)state;
@@ -506,6 +522,7 @@ int main(void)
         cmocka_unit_test(P26_a_root_entry_that_goes_is_forgotten_by_all),
         cmocka_unit_test(a_child_does_not_change_the_kernels_half),
         cmocka_unit_test(next_goes_on_from_the_own_half_into_the_kernels),
+        cmocka_unit_test(audit_compares_the_kernels_half),
         cmocka_unit_test(create_without_a_frame_changes_nothing),
         cmocka_unit_test(P25_destroy_gives_back_just_what_is_the_spaces),
         cmocka_unit_test(P25_destroy_visits_tables_only),
