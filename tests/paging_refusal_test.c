@@ -96,6 +96,14 @@ static void P02_unaligned_requests_are_refused(void **state)
     expect_bad_range(TOP + 0xfff, KIB(4));
     EXPECT_REFUSED(LOAM_INVALID, map(LOWER, KIB(4), 1, RW));
     EXPECT_REFUSED(LOAM_INVALID, map(LOWER, KIB(4), GIB(1) + 0x800, RW));
+    /* Nor where the table was used lately. */
+    assert_int_equal(map(LOWER, KIB(12), GIB(1), RW), LOAM_OK);
+    assert_int_equal(protect(LOWER, KIB(4), RW), LOAM_OK);
+    EXPECT_REFUSED(LOAM_INVALID, unmap(LOWER + 1, KIB(4)));
+    EXPECT_REFUSED(LOAM_INVALID, map(LOWER + KIB(12) + 1, KIB(4), GIB(1), RW));
+    EXPECT_REFUSED(LOAM_INVALID, map(LOWER + KIB(12), KIB(4), GIB(1) + 1, RW));
+    EXPECT_REFUSED(LOAM_INVALID, map(LOWER + KIB(12), KIB(4), UINT64_C(1) << 46, RW));
+    EXPECT_REFUSED(LOAM_INVALID, map(LOWER + KIB(12), KIB(4), UINT64_C(1) << 63, RW));
 }
 
 static void P03_frames_above_the_physical_limit_are_refused(void **state)
