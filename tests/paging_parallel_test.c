@@ -6,6 +6,7 @@
  *     readers   find that frame or nothing, while tables come, go, and are other pages'
  */
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 
 #include "paging_world.h"
@@ -296,6 +297,46 @@ static void a_page_is_there_while_it_is_split_and_merged(void **state)
     }
 }
 
+/* Two begin at the same moment, again and again. */
+static _Atomic(unsigned) arrived;
+
+static void meet(unsigned round)
+{
+    atomic_fetch_add(&arrived, 1);
+    for (unsigned spins = 0; atomic_load(&arrived) < 2 * round; spins++) {
+        if (spins % 1024 == 1023)
+            sched_yield();
+    }
+}
+
+static void *split_at_once(void *index)
+{
+    const unsigned cpu = (unsigned)(uintptr_t)index;
+    const uint64_t at = LOWER + MIB(2) * cpu;
+    machine_set_cpu(cpu);
+    for (unsigned round = 1; round <= 1000; round++) {
+        meet(2 * round - 1);
+        expect(protect(at, KIB(4), RO) == LOAM_OK);
+        expect(loam_space_translate(&space, loam_virt_at(at + KIB(8))).addr ==
+               GIB(1) + (at - LOWER) + KIB(8));
+        meet(2 * round);
+        expect(protect(at, KIB(4), RW) == LOAM_OK);
+    }
+    return NULL;
+}
+
+static void P20_two_split_one_page_at_once(void **state)
+{
+    (void)state;
+    world_start((struct world_options){ .cpus = 2 });
+    atomic_store(&arrived, 0);
+    machine_flush_drop(true);
+    assert_int_equal(map(LOWER, GIB(1), GIB(1), RW), LOAM_OK);
+    run_threads(2, 2, split_at_once);
+    assert_int_equal(page_size_at(LOWER), GIB(1));
+    world_check();
+}
+
 /* ---- spaces that come and go ---------------------------------------------------------- */
 
 /* The kernel's root changes while others share it, and no longer do. */
@@ -338,6 +379,7 @@ int main(void)
         cmocka_unit_test(P22_a_table_that_one_empties_and_another_fills),
         cmocka_unit_test(a_look_never_finds_a_wrong_frame),
         cmocka_unit_test(a_page_is_there_while_it_is_split_and_merged),
+        cmocka_unit_test(P20_two_split_one_page_at_once),
         cmocka_unit_test(P25_P26_spaces_come_and_go_while_the_kernel_maps),
     };
     return RUN_TESTS(tests);
