@@ -18,12 +18,13 @@ static const char *audit_own_frames(const struct loam *mm)
 {
     const uint64_t setup_bytes =
         mm->frame_memory.size + mm->ledger_memory.size + mm->zeroed_memory.size + mm->added_bytes;
-    if (mm->tables.out_count != mm->space.table_count)
+    const uint64_t tables = atomic_load(&mm->space.table_count);
+
+    if (mm->tables.out_count != tables)
         return "loam: frames out of the table stock are not the tables in the tree";
     if (mm->nodes.out_count != mm->usage.node_frame_count)
         return "loam: frames out of the node stock are not the nodes of the usage map";
-    if (frames_charged(mm, LOAM_OWNER_PAGE_TABLES) !=
-        mm->space.table_count + mm->tables.frame_count)
+    if (frames_charged(mm, LOAM_OWNER_PAGE_TABLES) != tables + mm->tables.frame_count)
         return "loam: page tables and their spare frames are not what is charged to them";
     if (frames_charged(mm, LOAM_OWNER_METADATA) !=
         mm->usage.node_frame_count + mm->nodes.frame_count + mm->vmap.ranges.node_frame_count +

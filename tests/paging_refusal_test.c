@@ -472,17 +472,37 @@ static void P18_P19_a_table_that_contains_itself_panics(void **state)
         expect_corrupt(level, 0, "paging: table points to itself (entry; level * 512 + index)");
 }
 
-/* Not only the first entry of a run is looked at. */
+static void attempt_all(unsigned operation, uint64_t size)
+{
+    const enum loam_status st = operation == 0 ? unmap(LOWER, size)
+                                : operation == 1
+                                    ? protect(LOWER, size, RO)
+                                    : loam_space_set_soft(&space, range(LOWER, size), 1);
+    fail_msg("not noticed, status %d", st);
+}
+
+static void expect_corrupt_page(unsigned operation, uint64_t size, unsigned page)
+{
+    uint64_t *word;
+    world_start((struct world_options){ 0 });
+    assert_int_equal(map(LOWER, size, GIB(1) + KIB(4), RW), LOAM_OK);
+    raw_entry(LOWER + PAGES(page), NULL, &word);
+    *word |= UINT64_C(1) << 50;
+    EXPECT_PANIC("paging: corrupt entry (entry; level * 512 + index)",
+                 attempt_all(operation, size));
+    assert_int_equal(panic_trap.seen.detail, 512 + page);
+}
+
+/* Not only the first entry of a run is looked at, nor only where some are missing. */
 static void P18_corrupt_pages_in_mid_range_panic(void **state)
 {
     (void)state;
-    uint64_t *word;
-    world_start((struct world_options){ 0 });
-    assert_int_equal(map(LOWER, KIB(32), GIB(1), RW), LOAM_OK);
-    raw_entry(LOWER + KIB(16), NULL, &word);
-    *word |= UINT64_C(1) << 50;
-    EXPECT_PANIC("paging: corrupt entry (entry; level * 512 + index)", attempt(1));
-    assert_int_equal(panic_trap.seen.detail, 512 + 4);
+    for (unsigned page = 0; page < 16; page++) {
+        for (unsigned operation = 0; operation < 3; operation++) {
+            expect_corrupt_page(operation, KIB(64), page);
+            expect_corrupt_page(operation, MIB(2), page);
+        }
+    }
 }
 
 /* ---- audit --------------------------------------------------------------- */

@@ -257,7 +257,7 @@ static inline void paging_cover_change_locked(struct paging_edit *edit,
 {
     paging_word *const entry = &slot->table[slot->index];
 
-    switch (edit->verb) {
+    switch ((int)edit->verb) { /* the other verbs do not come here */
     case PAGING_PROTECT:
         paging_cover_protect_locked(edit, slot, count);
         return;

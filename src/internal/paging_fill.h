@@ -106,7 +106,7 @@ static inline void paging_fill_run(const struct paging_edit *edit, paging_word *
     const uint64_t span = pte_span(level);
     const uint64_t bits = edit->bits[level];
 
-    switch (edit->verb) {
+    switch ((int)edit->verb) { /* the other verbs do not come here */
     case PAGING_MAP:
         for (uint64_t at = (edit->phys + done) | bits, i = 0; i < count; i++, at += span)
             paging_store(&entry[i], at);

@@ -171,7 +171,8 @@ static inline enum loam_cache pte_cache(const struct loam_cpu_features *features
 static inline uint64_t pte_attr_bits(const struct loam_cpu_features *features, unsigned level,
                                      struct loam_attr attr)
 {
-    const uint64_t cache = (uint64_t)pte_cache(features, attr.cache);
+    const enum loam_cache given = pte_cache(features, attr.cache);
+    const uint64_t cache = (uint64_t)given;
     const uint64_t prot = attr.prot;
     const uint64_t no_exec = (prot & LOAM_PROT_EXEC) == 0 && features->nx ? PTE_NX : 0;
 
