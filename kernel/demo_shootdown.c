@@ -153,7 +153,8 @@ static bool run_rounds(void)
             return false;
         reuse_set(set);
         if (!all_read || !wait_for_all(true)) {
-            log_error("a CPU does not use the range");
+            log_error(all_read ? "a CPU does not see that the range is unmapped"
+                               : "a CPU does not see that the range is mapped");
             return false;
         }
     }

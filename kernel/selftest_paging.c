@@ -31,11 +31,13 @@
 #define SHARED      6u
 #define COMMON      4u
 #define OWN         2u
-#define FRAMES      48u /* of each CPU */
-#define BATCH_MAX   16u /* operations */
-#define LOCKED_MAX  3u  /* groups */
-#define USES        64u /* of pages, one after the other */
-#define DEAF_TURNS  512u
+#define FRAMES      48u  /* of each CPU */
+#define BATCH_MAX   16u  /* operations */
+#define TRIES_MAX   64u  /* of operations, until one is flushed */
+#define LOCKED_MAX  3u   /* groups */
+#define USES        64u  /* of pages, one after the other */
+#define DEAF_TURNS  512u /* that it is late */
+#define HUNT_TURNS  4096u
 #define NAMES       (UINT64_C(0x9a9e) << 48)
 
 /* One CPU. */
@@ -149,7 +151,7 @@ static void be_deaf(struct worker *worker)
 
 /* ---- changing them ---------------------------------------------------------------- */
 
-/* Some operations on some of these groups, of one space. */
+/* Some operations on some of these groups, of one space; one of them is to be flushed. */
 static void change(struct worker *worker, struct soak_group *group, unsigned count)
 {
     struct loam_space_batch batch;
@@ -164,8 +166,11 @@ static void change(struct worker *worker, struct soak_group *group, unsigned cou
     if (locked_count == 0)
         return;
     loam_space_batch_begin(&batch, group->space);
-    for (uint64_t left = 1 + any(worker, BATCH_MAX); left != 0; left--)
-        soak_change(&worker->pool, &batch, locked[any(worker, locked_count)]);
+    const uint64_t wanted = 1 + any(worker, BATCH_MAX);
+    bool is_stale = false;
+    for (uint64_t done = 0; done < wanted || (!is_stale && done < TRIES_MAX); done++)
+        is_stale =
+            soak_change(&worker->pool, &batch, locked[any(worker, locked_count)]) || is_stale;
     loam_space_batch_finish(&batch);
     stress_count(&counts.batch);
     soak_settle(&worker->pool);
@@ -196,6 +201,10 @@ static void change_in_use(struct worker *worker)
     if (!loam_spinlock_try(&hunt))
         return;
     struct soak_group *group = any_in_use(worker);
+    for (unsigned i = 0; i < HUNT_TURNS && group == NULL; i++) {
+        loam_x86_pause();
+        group = any_in_use(worker);
+    }
     if (group != NULL)
         change(worker, group, 1);
     loam_spinlock_release(&hunt);
@@ -232,7 +241,7 @@ static void work_once(struct worker *worker)
         change(worker, common, COMMON);
     else if (kind < 24)
         change(worker, shared, SHARED);
-    else if (kind < 26)
+    else if (kind < 25)
         change_behind_gate(worker);
     else if (kind < 34)
         change_in_use(worker);

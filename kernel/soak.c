@@ -153,7 +153,7 @@ static void map_part(struct soak_pool *pool, const struct part *part)
     }
 }
 
-static void unmap_part(struct soak_pool *pool, struct loam_space_batch *batch,
+static bool unmap_part(struct soak_pool *pool, struct loam_space_batch *batch,
                        const struct part *part)
 {
     enum loam_status st;
@@ -167,9 +167,10 @@ static void unmap_part(struct soak_pool *pool, struct loam_space_batch *batch,
         retire_frame(pool, page->frame);
         *page = (struct soak_page){ .kind = LOAM_ENTRY_EMPTY };
     }
+    return st == LOAM_OK;
 }
 
-static void protect_part(struct soak_pool *pool, struct loam_space_batch *batch,
+static bool protect_part(struct soak_pool *pool, struct loam_space_batch *batch,
                          const struct part *part)
 {
     const bool writable = any(pool, 2) != 0;
@@ -184,9 +185,10 @@ static void protect_part(struct soak_pool *pool, struct loam_space_batch *batch,
         page->is_known = page->is_known && !writable;
         page->writable = writable;
     }
+    return st == LOAM_OK;
 }
 
-static void replace_page(struct soak_pool *pool, struct loam_space_batch *batch,
+static bool replace_page(struct soak_pool *pool, struct loam_space_batch *batch,
                          const struct part *part)
 {
     struct soak_page *page = &part->group->page[part->first];
@@ -195,7 +197,7 @@ static void replace_page(struct soak_pool *pool, struct loam_space_batch *batch,
     enum loam_status st;
     uint64_t more = 0;
     if (frame == NULL)
-        return;
+        return false;
     do
         st = loam_space_batch_replace(batch, range_of(part).start, address_of(frame),
                                       attr_of(part->group, writable));
@@ -203,10 +205,11 @@ static void replace_page(struct soak_pool *pool, struct loam_space_batch *batch,
     stress_expect(st == (page->kind == LOAM_ENTRY_PAGE ? LOAM_OK : LOAM_NOT_FOUND));
     if (st != LOAM_OK) {
         free_frame(pool, frame);
-        return;
+        return false;
     }
     retire_frame(pool, page->frame);
     *page = (struct soak_page){ .kind = LOAM_ENTRY_PAGE, .writable = writable, .frame = frame };
+    return true;
 }
 
 static void tag_part(struct soak_pool *pool, const struct part *part)
@@ -257,7 +260,7 @@ static void query_page(const struct part *part)
     }
 }
 
-void soak_change(struct soak_pool *pool, struct loam_space_batch *batch, struct soak_group *group)
+bool soak_change(struct soak_pool *pool, struct loam_space_batch *batch, struct soak_group *group)
 {
     const unsigned first = (unsigned)any(pool, SOAK_PAGES);
     const struct part part = { group, first, 1 + (unsigned)any(pool, SOAK_PAGES - first) };
@@ -272,16 +275,13 @@ void soak_change(struct soak_pool *pool, struct loam_space_batch *batch, struct 
     case 4:
     case 5:
     case 6:
-        unmap_part(pool, batch, &part);
-        break;
+        return unmap_part(pool, batch, &part);
     case 7:
     case 8:
-        protect_part(pool, batch, &part);
-        break;
+        return protect_part(pool, batch, &part);
     case 9:
     case 10:
-        replace_page(pool, batch, &part);
-        break;
+        return replace_page(pool, batch, &part);
     case 11:
         tag_part(pool, &part);
         break;
@@ -293,6 +293,7 @@ void soak_change(struct soak_pool *pool, struct loam_space_batch *batch, struct 
         query_page(&part);
         break;
     }
+    return false;
 }
 
 /* ---- groups ------------------------------------------------------------------------- */
@@ -337,7 +338,7 @@ void soak_empty(struct soak_pool *pool, struct soak_group *group)
     for (unsigned i = 0; i < SOAK_PAGES; i++) {
         const struct part part = { group, i, 1 };
         if (group->page[i].kind == LOAM_ENTRY_PAGE)
-            unmap_part(pool, &batch, &part);
+            (void)unmap_part(pool, &batch, &part);
         else if (group->page[i].kind != LOAM_ENTRY_EMPTY)
             untag_part(&part);
     }

@@ -65,9 +65,9 @@ void soak_pool_empty(struct soak_pool *pool);
 /** Check what must not have changed. @return false: somebody else has it */
 bool soak_lock(struct soak_group *group);
 
-/* One call of the library, on some pages of a group that is locked, and of the batch's
- * space. */
-void soak_change(struct soak_pool *pool, struct loam_space_batch *batch, struct soak_group *group);
+/** One call of the library, on some pages of a group that is locked, and of the batch's
+ * space. @return something changed that CPUs may remember otherwise */
+bool soak_change(struct soak_pool *pool, struct loam_space_batch *batch, struct soak_group *group);
 
 /* The batch is finished: what it took away is free. Before groups are unlocked. */
 void soak_settle(struct soak_pool *pool);
