@@ -82,14 +82,19 @@ static void explain(const struct trap_frame *frame, uint64_t address)
 /* What the kernel alone knows. */
 static void give_hints(uint64_t address)
 {
+    struct loam_vmap_place place;
     struct stack_part part;
     struct symbol symbol;
     unsigned cpu;
     if (symbols_find(address, &symbol))
         log_error("  symbol: %s+0x%lx", symbol.name, address - symbol.address);
     if (stack_find_guard(address, &cpu, &part))
-        log_error("  hint: guard page of the %s stack of CPU %u (0x%lx..0x%lx): it overflowed",
-                  part.name, cpu, part.bottom, part.top);
+        log_error("  stack overflow of the %s stack of CPU %u (0x%lx..0x%lx)", part.name, cpu,
+                  part.bottom, part.top);
+    loam_vmap_find(&memory, loam_virt_at(address), &place);
+    if (place.kind == LOAM_VMAP_STACK && place.place == LOAM_VRANGE_IN_GUARD_BEFORE)
+        log_error("  stack overflow of %s (0x%lx..0x%lx)", place.info.name,
+                  place.info.range.start.addr, place.info.range.start.addr + place.info.range.size);
 }
 
 _Noreturn void fault_report(const struct trap_frame *frame, uint64_t address)

@@ -22,9 +22,9 @@
 #include "tlb.h"
 
 #define CYCLES_MAX  UINT64_C(150000000000) /* then give up */
-#define DEAF_MIN    50u                    /* requests received with interrupts off */
+#define DEAF_MIN    20u                    /* requests received with interrupts off */
 #define SPIN_MIN    50u                    /* while spinning on a lock */
-#define IN_USE_MIN  50u                    /* while using the pages */
+#define IN_USE_MIN  10u                    /* while using the pages */
 #define PLACE       (LAYOUT_SCRATCH + UINT64_C(0x14000000))
 #define PLACE_LOW   UINT64_C(0x300000000)
 #define GROUP_BYTES UINT64_C(0x100000) /* two in each table */
@@ -152,7 +152,7 @@ static void be_deaf(struct worker *worker)
 /* ---- changing them ---------------------------------------------------------------- */
 
 /* Some operations on some of these groups, of one space; one of them is to be flushed. */
-static void change(struct worker *worker, struct soak_group *group, unsigned count)
+static void change(struct worker *worker, struct soak_group *group, unsigned count) LOAM_UNCHECKED
 {
     struct loam_space_batch batch;
     struct soak_group *locked[LOCKED_MAX];

@@ -63,7 +63,7 @@ bool soak_pool_fill(struct soak_pool *pool, unsigned count);
 void soak_pool_empty(struct soak_pool *pool);
 
 /** Check what must not have changed. @return false: somebody else has it */
-bool soak_lock(struct soak_group *group);
+bool soak_lock(struct soak_group *group) LOAM_TRIES(group->lock);
 
 /** One call of the library, on some pages of a group that is locked, and of the batch's
  * space. @return something changed that CPUs may remember otherwise */
@@ -72,7 +72,7 @@ bool soak_change(struct soak_pool *pool, struct loam_space_batch *batch, struct 
 /* The batch is finished: what it took away is free. Before groups are unlocked. */
 void soak_settle(struct soak_pool *pool);
 
-void soak_unlock(struct soak_group *group);
+void soak_unlock(struct soak_group *group) LOAM_RELEASES(group->lock);
 
 /* Leave nothing there. Nobody uses it any more. */
 void soak_empty(struct soak_pool *pool, struct soak_group *group);

@@ -13,15 +13,24 @@ static uint64_t frames_charged(const struct loam *mm, enum loam_owner owner)
     return mm->usage.total_bytes[owner] / LOAM_PAGE_SIZE + loam_ledger_total(&mm->ledger, owner);
 }
 
+/* Page tables of the kernel's space and of those that share its half: of one stock. */
+static uint64_t tables_of_spaces(const struct loam *mm)
+{
+    uint64_t tables = 0;
+    for (const struct loam_space *space = &mm->space; space != NULL; space = space->sharer)
+        tables += atomic_load(&space->table_count);
+    return tables;
+}
+
 /* What is charged to the library is what it has. */
 static const char *audit_own_frames(const struct loam *mm)
 {
     const uint64_t setup_bytes =
         mm->frame_memory.size + mm->ledger_memory.size + mm->zeroed_memory.size + mm->added_bytes;
-    const uint64_t tables = atomic_load(&mm->space.table_count);
+    const uint64_t tables = tables_of_spaces(mm);
 
     if (mm->tables.out_count != tables)
-        return "loam: frames out of the table stock are not the tables in the tree";
+        return "loam: frames out of the table stock are not the tables of all spaces";
     if (mm->nodes.out_count != mm->usage.node_frame_count)
         return "loam: frames out of the node stock are not the nodes of the usage map";
     if (frames_charged(mm, LOAM_OWNER_PAGE_TABLES) != tables + mm->tables.frame_count)

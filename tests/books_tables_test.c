@@ -231,6 +231,23 @@ static void attempts_end_when_there_is_no_memory_left(void **state)
     assert_int_equal(loam_digest(&mm), before);
 }
 
+/* Tables of a space that lives are charged, too. */
+static void audit_counts_the_tables_of_all_spaces(void **state)
+{
+    (void)state;
+    small_machine(1);
+    assert_int_equal(loam_init(&mm, &boot, &refusal), LOAM_OK);
+    assert_int_equal(create(&parent), LOAM_OK);
+    assert_int_equal(create(&child), LOAM_OK);
+    assert_int_equal(map(&child, loam_virt_range_of(loam_virt_at(GIB(1)), KIB(4)), GIB(70)),
+                     LOAM_OK);
+    assert_null(loam_audit(&mm));
+    assert_int_equal(loam_space_destroy(&child), LOAM_OK);
+    assert_null(loam_audit(&mm));
+    assert_int_equal(loam_space_destroy(&parent), LOAM_OK);
+    assert_null(loam_audit(&mm));
+}
+
 /* Free memory, and tables that could be written to, are nobody's: checked builds say so. */
 static void map_P16_P17_of_free_frames_and_of_page_tables_is_refused(void **state)
 {
@@ -260,6 +277,7 @@ static void map_P16_P17_of_free_frames_and_of_page_tables_is_refused(void **stat
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(audit_counts_the_tables_of_all_spaces),
         cmocka_unit_test(map_P16_P17_of_free_frames_and_of_page_tables_is_refused),
         cmocka_unit_test(spaces_get_the_tables_that_the_stock_has_not),
         cmocka_unit_test(a_batch_gets_tables_while_it_is_open),

@@ -453,7 +453,7 @@ static void audit_notices_books_that_do_not_add_up(void **state)
     assert_int_equal(loam_init(&mm, &boot, &refusal), LOAM_OK);
     mm.tables.out_count++;
     assert_string_equal(loam_audit(&mm),
-                        "loam: frames out of the table stock are not the tables in the tree");
+                        "loam: frames out of the table stock are not the tables of all spaces");
     mm.tables.out_count--;
     mm.nodes.out_count++;
     assert_string_equal(loam_audit(&mm),

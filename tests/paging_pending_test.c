@@ -157,6 +157,42 @@ static void map_P06_takes_the_place_of_a_table_that_is_about_to_go(void **state)
     world_check();
 }
 
+/* ---- how many are asked ------------------------------------------------------- */
+
+static unsigned asked;
+
+static void count_asked(const struct loam_tlb_flush *flush)
+{
+    for (unsigned cpu = 0; cpu < machine_cpu_count(); cpu++)
+        asked += loam_cpu_set_has(&flush->cpus, cpu) ? 1 : 0;
+}
+
+/* Of four CPUs one unmaps 1000 pages: one by one, and in one batch. */
+static void T02_a_thousand_unmaps_in_a_batch_interrupt_each_cpu_once(void **state)
+{
+    (void)state;
+    connected_world(4);
+    for (unsigned batched = 0; batched < 2; batched++) {
+        assert_int_equal(map(HIGHER, PAGES(1000), GIB(2) + KIB(4), GLOBAL_RW), LOAM_OK);
+        const unsigned before = machine_flush_count();
+        asked = 0;
+        machine_flush_visit(count_asked);
+        LOAM_SPACE_BATCH(batch, &space);
+        for (uint64_t i = 0; i < 1000; i++) {
+            const struct loam_virt_range page = range(HIGHER + PAGES(i * 7 % 1000), KIB(4));
+            assert_int_equal(batched != 0 ? loam_space_batch_unmap(&batch, page)
+                                          : loam_space_unmap(&space, page),
+                             LOAM_OK);
+        }
+        loam_space_batch_finish(&batch);
+        machine_flush_visit(NULL);
+        assert_int_equal(machine_flush_count() - before, batched != 0 ? 1 : 1000);
+        assert_int_equal(asked, batched != 0 ? 3 : 3000);
+    }
+    assert_int_equal(loam_space_destroy(&child), LOAM_OK);
+    world_check();
+}
+
 /* ---- what is kept ------------------------------------------------------------ */
 
 static void replace_keeps_software_bits_and_that_a_page_is_dirty(void **state)
@@ -222,6 +258,7 @@ int main(void)
         cmocka_unit_test(unmap_of_a_page_that_was_just_merged_reaches_other_pcids),
         cmocka_unit_test(collect_is_flushed_on_cpus_that_have_only_that_half),
         cmocka_unit_test(map_P06_takes_the_place_of_a_table_that_is_about_to_go),
+        cmocka_unit_test(T02_a_thousand_unmaps_in_a_batch_interrupt_each_cpu_once),
         cmocka_unit_test(replace_keeps_software_bits_and_that_a_page_is_dirty),
         cmocka_unit_test(clone_P23_keeps_that_a_page_is_dirty),
         cmocka_unit_test(marks_name_no_memory),

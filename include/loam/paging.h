@@ -373,7 +373,7 @@ struct loam_translation {
     loam_phys phys;        /* of the byte asked for */
     struct loam_attr attr; /* effective: EXEC is set where the CPU has no NX */
     uint64_t page_size;    /* bytes: 4 KiB, 2 MiB or 1 GiB */
-    bool is_cow;           /* WRITE is withheld until the page is copied */
+    bool is_cow;           /* shared: WRITE, if it is in attr, is withheld until it is copied */
     loam_page_bits bits;   /* accessed, dirty */
     unsigned soft;         /* bits 9-11 of the entry: the caller's */
 };

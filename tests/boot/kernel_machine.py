@@ -23,7 +23,7 @@ HEAPS = ["bump", "freelist", "block", "arena"]
 HEADER_BYTES = {"bump": 0, "freelist": 16, "block": 0, "arena": 4}
 INSIDE_MIN, CROSS_MIN = 20, 1000  # kernel/selftest_heap_stress.c, selftest_frames.c
 DRAINS_MIN = 20
-SOAK_MIN = 50  # kernel/selftest_paging.c
+SOAK_MIN = [20, 50, 10]  # kernel/selftest_paging.c
 SHOOTDOWN_ROUNDS = 50  # kernel/demo_shootdown.c
 
 # The memory map's types and the owners of the usage table.
@@ -433,7 +433,6 @@ def check_zeroed(k):
 
 
 def check_paging(k, wanted_operations=10000):
-    least = SOAK_MIN * wanted_operations // 100000
     operations, cpus, batches, reads, writes, faults, stale_reads, stale_writes = k.fields(
         r"INFO  paging: (\d+) operations on (\d+) CPUs in (\d+) batches; beside them (\d+) reads, "
         r"(\d+) writes, (\d+) faults; (\d+) reads and (\d+) writes were stale\n")
@@ -442,7 +441,8 @@ def check_paging(k, wanted_operations=10000):
         r"spinning on a lock, (\d+) while using those pages; at least")
     wanted = k.fields(r"while using those pages; at least (\d+), (\d+) and (\d+) were wanted\n")
     equal((stale_reads, stale_writes), (0, 0), "stale reads and writes")
-    equal(wanted, [least if cpus > 1 else 0] * 3, "least numbers")
+    equal(wanted, [n * wanted_operations // 100000 if cpus > 1 else 0 for n in SOAK_MIN],
+          "least numbers")
     expect(all(n >= least for n, least in zip(got, wanted)), f"{got}, at least {wanted}")
     expect(operations >= wanted_operations and operations / 16 <= batches and
            min(reads, writes, faults) > wanted_operations / 10 and asked >= max(got),

@@ -119,7 +119,7 @@ def explained(k):
 @case("stack-overflow", quick=True)
 def _():
     k = report("overflow", "page fault: write at 0xffffffffd0000", "use_stack")
-    expect("guard page of the main stack of CPU 0" in k.text, "no word of the guard page")
+    expect("stack overflow of the main stack of CPU 0" in k.text, "no word of the overflow")
     equal(explained(k)[-1][0], 1, "level that has nothing")
     expect("where: stacks from 0xffffffffd0000000" in k.text, "where is it?")
 
