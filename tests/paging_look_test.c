@@ -16,10 +16,15 @@
 
 static void look_step(void);
 
+#ifdef __clang__
+#define LOOK_LOAD(p, order) __c11_atomic_load((p), (order))
+#else
+#define LOOK_LOAD(p, order) __atomic_load_n((p), (order))
+#endif
 #undef atomic_load
 #undef atomic_load_explicit
-#define atomic_load(p)                 (look_step(), __atomic_load_n((p), __ATOMIC_SEQ_CST))
-#define atomic_load_explicit(p, order) (look_step(), __atomic_load_n((p), (order)))
+#define atomic_load(p)                 (look_step(), LOOK_LOAD((p), __ATOMIC_SEQ_CST))
+#define atomic_load_explicit(p, order) (look_step(), LOOK_LOAD((p), (order)))
 
 /* Names of its own beside the library that all tests are linked with. */
 #define loam_space_translate stepped_translate

@@ -115,7 +115,7 @@ static void detached_frames_are_collected_as_runs(void **state)
 {
     (void)state;
     world_start((struct world_options){ 0 });
-    struct loam_phys_range first;
+    struct loam_phys_range first = { { 0 }, 0 };
     assert_int_equal(map(LOWER + KIB(4), KIB(8), GIB(1), RW), LOAM_OK);
     assert_int_equal(map(LOWER + MIB(2), MIB(4), GIB(2), RW), LOAM_OK);
     expect_page(LOWER + KIB(4), GIB(1), RW);
@@ -169,7 +169,7 @@ static void parts_of_a_page_are_collected_as_they_were_detached(void **state)
 {
     (void)state;
     world_start((struct world_options){ 0 });
-    struct loam_phys_range first;
+    struct loam_phys_range first = { { 0 }, 0 };
     assert_int_equal(map(LOWER, MIB(2), GIB(1), RW), LOAM_OK);
     assert_int_equal(detach(LOWER, MIB(1)), LOAM_OK);
     assert_int_equal(detach(LOWER + MIB(1), MIB(1)), LOAM_OK);
