@@ -161,6 +161,33 @@ static void next_goes_on_from_the_own_half_into_the_kernels(void **state)
     world_check();
 }
 
+static void audit_looks_at_the_space_itself(void **state)
+{
+    (void)state;
+    world_start((struct world_options){ 0 });
+    space.hhdm.seal++;
+    assert_string_equal(loam_space_audit(&space), "paging: direct map not from a boot adapter");
+    space.hhdm.seal--;
+    space.flushing_count = 1;
+    assert_string_equal(loam_space_audit(&space), "paging: a flush is pending");
+    space.flushing_count = 0;
+    space.open_count = 1;
+    assert_string_equal(loam_space_audit(&space), "paging: batch was never finished");
+    space.open_count = 0;
+    assert_int_equal(map(LOWER, KIB(4), GIB(1), RW), LOAM_OK);
+    assert_int_equal(protect(LOWER, KIB(4), RO), LOAM_OK);
+    for (unsigned i = 0; i < LOAM_SPACE_RECENT; i++) { /* the table that is remembered, too */
+        const uint64_t before = space.recent[i];
+        space.recent[i] = before != 0 ? before + PAGES(1) : PAGES(1) | 1;
+        assert_string_equal(loam_space_audit(&space),
+                            "paging: remembers a table that is not there");
+        space.recent[i] = before;
+        assert_null(loam_space_audit(&space));
+    }
+    space.table_count++;
+    assert_string_equal(loam_space_audit(&space), "paging: fewer tables than counted");
+}
+
 static void audit_compares_the_kernels_half(void **state)
 {
     (void)state;
@@ -522,6 +549,7 @@ int main(void)
         cmocka_unit_test(P26_a_root_entry_that_goes_is_forgotten_by_all),
         cmocka_unit_test(a_child_does_not_change_the_kernels_half),
         cmocka_unit_test(next_goes_on_from_the_own_half_into_the_kernels),
+        cmocka_unit_test(audit_looks_at_the_space_itself),
         cmocka_unit_test(audit_compares_the_kernels_half),
         cmocka_unit_test(create_without_a_frame_changes_nothing),
         cmocka_unit_test(P25_destroy_gives_back_just_what_is_the_spaces),
