@@ -23,35 +23,45 @@ static bool paging_collect_add(struct loam_phys_range *out, size_t *count, size_
     return true;
 }
 
+/* Take out the frames of one entry, at @p virt in a range of which it covers @p size bytes.
+ * @return false: no more fit */
+static bool paging_collect_entry(const struct paging_slot *slot, uint64_t virt, uint64_t size,
+                                 struct loam_phys_range *out, size_t *count, size_t max)
+{
+    const uint64_t span = pte_span(slot->level);
+
+    LOAM_REQUIRE(paging_kind(slot->entry) == LOAM_ENTRY_HELD,
+                 "paging: what is collected is not held (address, entry)", virt, slot->entry);
+    LOAM_REQUIRE(size == span, "paging: a large entry reaches over what is collected", virt, span);
+    if (!paging_collect_add(out, count, max,
+                            loam_phys_range_of(loam_phys_at(pte_held_phys(slot->entry)), span)))
+        return false;
+    paging_store(&slot->table[slot->index], 0);
+    return true;
+}
+
 /* The held entries of one table, from the start of @p rest. @return false: no more fit */
 static bool paging_collect_run_locked(struct paging_edit *edit, struct loam_virt_range *rest,
                                       struct loam_phys_range *out, size_t *count, size_t max)
     LOAM_NEEDS(edit->walk.space->locks)
 {
-    const struct paging_slot slot = paging_find_locked(&edit->walk, rest->start.addr, 1);
+    struct paging_slot slot = paging_find_locked(&edit->walk, rest->start.addr, 1);
     const uint64_t span = pte_span(slot.level);
     unsigned taken = 0;
     bool fits = true;
 
-    for (unsigned i = slot.index; fits && i < PTE_COUNT && rest->size != 0; i++) {
-        const uint64_t entry = paging_load(&slot.table[i]);
-        paging_require_ours(edit->walk.space, entry, slot.level, i);
-        const uint64_t inside = rest->start.addr & (span - 1);
-        uint64_t size = span - inside < rest->size ? span - inside : rest->size;
-        if (pte_is_present(entry) && !pte_is_leaf(entry, slot.level))
+    for (; slot.index < PTE_COUNT && rest->size != 0; slot.index++) {
+        const uint64_t room = span - (rest->start.addr & (span - 1));
+        const uint64_t size = room < rest->size ? room : rest->size;
+        slot.entry = paging_load(&slot.table[slot.index]);
+        paging_require_ours(edit->walk.space, slot.entry, slot.level, slot.index);
+        if (pte_is_present(slot.entry) && !pte_is_leaf(slot.entry, slot.level))
             break; /* a table, which the next search goes into */
-        if (entry != 0) {
-            LOAM_REQUIRE(paging_kind(entry) == LOAM_ENTRY_HELD,
-                         "paging: what is collected is not held (address, entry)", rest->start.addr,
-                         entry);
-            LOAM_REQUIRE(size == span, "paging: a large entry reaches over what is collected",
-                         rest->start.addr, span);
-            fits = paging_collect_add(out, count, max,
-                                      loam_phys_range_of(loam_phys_at(pte_held_phys(entry)), span));
-            size = fits ? size : 0;
-            taken += fits ? 1 : 0;
-            if (fits)
-                paging_store(&slot.table[i], 0);
+        if (slot.entry != 0) {
+            fits = paging_collect_entry(&slot, rest->start.addr, size, out, count, max);
+            if (!fits)
+                break;
+            taken++;
         }
         rest->start.addr += size;
         rest->size -= size;

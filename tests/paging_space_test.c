@@ -201,7 +201,7 @@ static void audit_compares_the_kernels_half(void **state)
         root[i] ^= PAGES(1);
     }
     expect_sound(&child);
-    loam_space_destroy(&child);
+    assert_int_equal(loam_space_destroy(&child), LOAM_OK);
 }
 
 static void create_without_a_frame_changes_nothing(void **state)

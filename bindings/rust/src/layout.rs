@@ -41,7 +41,6 @@ pub const FACTS: &[(&str, usize)] = &[
     ("offsetof(struct loam_panic, line)", 16),
     ("offsetof(struct loam_panic, subject)", 24),
     ("offsetof(struct loam_panic, detail)", 32),
-    ("sizeof(struct loam_tlb_flush)", 32),
     ("LOAM_OK", 0),
     ("LOAM_INVALID", 3),
     ("LOAM_OVERLAP", 4),
