@@ -33,7 +33,7 @@
 #define TIMER_PERIODIC  0x20000u
 #define TIMER_DIVIDE_16 0x3u
 #define TIMER_GUESS     625000u /* a hundredth of a second, at 1 GHz: QEMU's */
-#define TIMER_LEAST     64u     /* in as long: less is no timer */
+#define TIMER_LEAST     64u     /* in a measurement: less is no timer */
 #define SEND_SPINS_MAX  1000000u
 
 #define CPUID_APIC (1u << 9) /* leaf 1, EDX */
@@ -104,8 +104,10 @@ static uint32_t count_ticks(void)
     x86_out8(PIT_PORT_B, port);
     x86_out8(PIT_COMMAND, PIT_ONE_SHOT_2);
     x86_out8(PIT_CHANNEL_2, PIT_COUNT & 0xff);
-    x86_out8(PIT_CHANNEL_2, PIT_COUNT >> 8);
+    /* Before the count is complete: QEMU's PIT counts from then on, gate or no gate. What
+     * holds us up in between makes a measurement longer, never shorter. */
     write_register(APIC_TIMER_START, UINT32_MAX);
+    x86_out8(PIT_CHANNEL_2, PIT_COUNT >> 8);
     x86_out8(PIT_PORT_B, port | PIT_GATE);
     const uint64_t start = x86_read_tsc();
     bool is_over = false;
@@ -123,7 +125,7 @@ static void calibrate_timer(void)
     write_register(APIC_TIMER_DIVIDE, TIMER_DIVIDE_16);
     for (unsigned i = 0; i < PIT_TRIES; i++) {
         const uint32_t ticks = count_ticks();
-        if (ticks < TIMER_LEAST / PIT_COUNTS) {
+        if (ticks < TIMER_LEAST) {
             log_warn("timer: it cannot be measured, there is no PIT: its pace is guessed");
             return;
         }

@@ -393,14 +393,13 @@ void loam_tlb_batch_add_global(struct loam_tlb_batch *batch, struct loam_virt_ra
     flush->is_kernel = flush->is_kernel || is_higher;
     batch->is_lower = batch->is_lower || !is_higher;
     batch->page_count += pages.page_count;
-    if (batch->page_count > LOAM_TLB_PAGES_MAX)
-        loam_tlb_batch_full(batch);
-    else if (tlb_batch_extend(flush, &pages))
+    const bool is_little = batch->page_count <= LOAM_TLB_PAGES_MAX;
+    if (is_little && tlb_batch_extend(flush, &pages))
         return;
-    else if (flush->range_count == LOAM_TLB_RANGES_MAX)
-        loam_tlb_batch_full(batch);
-    else
+    if (is_little && flush->range_count < LOAM_TLB_RANGES_MAX)
         flush->range[flush->range_count++] = pages;
+    else
+        loam_tlb_batch_full(batch);
 }
 
 void loam_tlb_batch_add(struct loam_tlb_batch *batch, struct loam_virt_range range,

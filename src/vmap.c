@@ -285,8 +285,8 @@ static struct loam_virt_range vmap_freed(struct loam *mm, loam_virt at, enum loa
     LOAM_REQUIRE(place == LOAM_VRANGE_IN_RANGE && at.addr == info.range.start.addr,
                  "vmap: nothing begins here", at.addr, 0);
     LOAM_REQUIRE(info.state == LOAM_VRANGE_USED, "vmap: freed twice", at.addr, info.range.size);
-    LOAM_REQUIRE(vmap_kind_of(&info) == kind, "vmap: freed as something else", at.addr,
-                 (unsigned)vmap_kind_of(&info));
+    const enum loam_vmap_kind is = vmap_kind_of(&info);
+    LOAM_REQUIRE(is == kind, "vmap: freed as something else", at.addr, (unsigned)is);
     return info.range;
 }
 
@@ -396,18 +396,11 @@ static bool vmap_is_device(enum loam_owner owner, enum loam_cache cache)
 {
     const bool is_like_ram = cache == LOAM_CACHE_WB || cache == LOAM_CACHE_WP;
 
-    switch (owner) {
-    case LOAM_OWNER_RESERVED:
-        return true;
-    case LOAM_OWNER_FRAMEBUFFER:
-        return !is_like_ram;
-    case LOAM_OWNER_ACPI_RECLAIMABLE:
-    case LOAM_OWNER_ACPI_NVS:
-    case LOAM_OWNER_RESERVED_MAPPED:
-        return is_like_ram;
-    default:
-        return false;
-    }
+    const bool is_firmware = owner == LOAM_OWNER_ACPI_RECLAIMABLE || owner == LOAM_OWNER_ACPI_NVS ||
+                             owner == LOAM_OWNER_RESERVED_MAPPED;
+
+    return owner == LOAM_OWNER_RESERVED || (owner == LOAM_OWNER_FRAMEBUFFER && !is_like_ram) ||
+           (is_firmware && is_like_ram);
 }
 
 /* The same of a range, where what is nobody's is a device's. */

@@ -36,15 +36,9 @@ void loam_vmap_find(const struct loam *mm, loam_virt at, struct loam_vmap_place 
 
     if (loam_once_is_ready(&mm->once))
         found.place = loam_vrange_peek(&mm->vmap.ranges, at, &found.info);
-    switch (found.place) {
-    case LOAM_VRANGE_IN_RANGE:
-    case LOAM_VRANGE_IN_GUARD_BEFORE:
-    case LOAM_VRANGE_IN_GUARD_AFTER:
+    if (found.place == LOAM_VRANGE_IN_RANGE || found.place == LOAM_VRANGE_IN_GUARD_BEFORE ||
+        found.place == LOAM_VRANGE_IN_GUARD_AFTER)
         found.kind = (enum loam_vmap_kind)found.info.tag;
-        break;
-    default:
-        break;
-    }
     *out = found;
 }
 

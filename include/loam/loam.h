@@ -49,6 +49,7 @@ struct loam_heap {
 };
 
 struct loam {
+    struct loam_tlb tlb;   /* aligned to cache lines */
     struct loam_once once; /* ready: loam_init() succeeded */
     struct loam_memmap memmap;
     struct loam_early early;
@@ -64,8 +65,7 @@ struct loam {
     LOAM_ATOMIC(uint32_t) refill_count; /* changes of page tables that wait for spare ones */
     loam_phys retire[LOAM_RETIRE_MAX];  /* guarded by books */
     struct loam_space space;            /* the kernel space of tlb */
-    struct loam_tlb tlb;
-    struct loam_vmap vmap; /* memory, stacks, devices at addresses of their own */
+    struct loam_vmap vmap;              /* memory, stacks, devices at addresses of their own */
     struct loam_cpu_features features;
     struct loam_ticketlock books;         /* held while ranges change their owner */
     struct loam_locked heap;              /* its lock and its kind: heap.options */
