@@ -53,7 +53,7 @@ static void a_direct_map_that_is_executable(void **state)
     EXPECT_LINT("lint: direct map is executable", at, at, MIB(1) + 0x2000);
 }
 
-static void code_that_the_direct_map_can_write(void **state)
+static void S04_code_that_the_direct_map_can_write(void **state)
 {
     (void)state;
     named_machine();
@@ -92,7 +92,7 @@ static void code_of_users_that_another_range_can_write(void **state)
     EXPECT_LINT("lint: memory is executable here, writable there", 0x400000, a, frame);
 }
 
-static void constants_that_can_be_written(void **state)
+static void S04_constants_that_can_be_written(void **state)
 {
     (void)state;
     named_machine();
@@ -200,10 +200,10 @@ int main(void)
         cmocka_unit_test(a_fresh_space_is_clean),
         cmocka_unit_test(a_page_that_is_writable_and_executable),
         cmocka_unit_test(a_direct_map_that_is_executable),
-        cmocka_unit_test(code_that_the_direct_map_can_write),
+        cmocka_unit_test(S04_code_that_the_direct_map_can_write),
         cmocka_unit_test(code_that_a_range_can_write),
         cmocka_unit_test(code_of_users_that_another_range_can_write),
-        cmocka_unit_test(constants_that_can_be_written),
+        cmocka_unit_test(S04_constants_that_can_be_written),
         cmocka_unit_test(the_image_in_a_page_of_users),
         cmocka_unit_test(what_lies_behind_the_image_is_nobodys_business),
         cmocka_unit_test(the_books_in_a_page_of_users),

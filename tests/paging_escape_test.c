@@ -110,6 +110,27 @@ static void a_live_page_gets_another_frame(void **state)
     world_check();
 }
 
+/* Who walks a space may change it on the way: it is asked anew for each run. */
+static void next_P29_goes_on_though_the_tables_change(void **state)
+{
+    (void)state;
+    struct loam_mapping run;
+    uint64_t at = 0;
+    unsigned runs = 0;
+    world_start((struct world_options){ 0 });
+    for (uint64_t i = 0; i < 20; i++)
+        assert_int_equal(map(HIGHER + MIB(3 * i), KIB(8), GIB(2), RW), LOAM_OK);
+    while (loam_space_next(&space, loam_virt_at(at), &run) == LOAM_OK) {
+        at = run.virt.start.addr + run.virt.size;
+        assert_int_equal(run.virt.start.addr, HIGHER + MIB(3 * runs));
+        assert_int_equal(unmap(run.virt.start.addr, run.virt.size), LOAM_OK);
+        assert_int_equal(map(run.virt.start.addr - KIB(64), KIB(4), GIB(3), RW), LOAM_OK);
+        runs++;
+    }
+    assert_int_equal(runs, 20);
+    world_check();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -118,6 +139,7 @@ int main(void)
         cmocka_unit_test(a_page_of_the_direct_map_becomes_executable),
         cmocka_unit_test(a_device_is_mapped_at_its_place_in_the_direct_map),
         cmocka_unit_test(a_live_page_gets_another_frame),
+        cmocka_unit_test(next_P29_goes_on_though_the_tables_change),
     };
     return RUN_TESTS(tests);
 }

@@ -116,7 +116,7 @@ def explained(k):
     return [(int(level), int(at, 16), int(entry, 16)) for level, at, entry in found]
 
 
-@case("stack-overflow", quick=True)
+@case("stack-overflow-S01", quick=True)
 def _():
     k = report("overflow", "page fault: write at 0xffffffffd0000", "use_stack")
     expect("stack overflow of the main stack of CPU 0" in k.text, "no word of the overflow")
