@@ -173,8 +173,7 @@ static void paging_merge_all(struct loam_space_batch *batch)
     struct paging_merge merge = { .at = batch->low, .last = batch->high };
 
     while (paging_merge_some(space, &merge)) {
-        paging_note(batch, merge.range, LOAM_PAGE_SIZE);
-        loam_tlb_batch_tables(&batch->tlb);
+        loam_tlb_batch_full(&batch->tlb);
         loam_tlb_batch_flush(&batch->tlb);
         atomic_fetch_sub(&space->flushing_count, 1);
         atomic_fetch_add(&space->gone, 1);

@@ -75,6 +75,7 @@ static void unmap_of_a_page_that_was_just_merged_reaches_small_translations(void
     (void)state;
     connected_world(3);
     assert_int_equal(map(HIGHER, MIB(2), GIB(2), GLOBAL_RW), LOAM_OK);
+    assert_int_equal(map(HIGHER + MIB(4), KIB(4), GIB(3), GLOBAL_RW), LOAM_OK); /* level 2 stays */
     merge_with(unmap_all_on_cpu_1);
 }
 
@@ -94,6 +95,7 @@ static void unmap_of_a_page_that_was_just_merged_reaches_other_pcids(void **stat
     (void)state;
     connected_world(3);
     assert_int_equal(map(HIGHER, MIB(2), GIB(2), GLOBAL_RW), LOAM_OK);
+    assert_int_equal(map(HIGHER + MIB(4), KIB(4), GIB(3), GLOBAL_RW), LOAM_OK); /* level 2 stays */
     merge_with(unmap_one_on_cpu_1);
 }
 

@@ -17,7 +17,6 @@
 /* The search for such tables in [at, last], a GiB at a time. */
 struct paging_merge {
     uint64_t at, last;
-    struct loam_virt_range range;   /* what was merged lies in there */
     uint64_t dead[PAGING_DEAD_MAX]; /* tables that were replaced */
     unsigned dead_count;
     bool ended;
@@ -97,7 +96,6 @@ static inline void paging_merge_gib_locked(struct paging_walk *walk, struct pagi
         paging_merge_skip(walk, merge, slot.level);
         return;
     }
-    merge->range = loam_virt_range_of(loam_virt_at(gib), pte_span(3));
     for (uint64_t at = merge->at; merge->dead_count < PAGING_DEAD_MAX - 1;) {
         paging_merge_table_locked(walk, merge, at, 1);
         const uint64_t region_last = at | (pte_span(2) - 1);
