@@ -7,7 +7,7 @@
 #include "memory.h"
 
 static struct {
-    struct loam_heap room;
+    struct loam_allocator_room room;
     struct loam_locked heap;
     size_t size_bytes;
 } private;
@@ -18,7 +18,7 @@ struct loam_locked *private_heap_make(enum loam_allocator_kind kind, void *span,
         .lock = memory.heap.options.lock,
         .debug = memory.heap.options.debug,
     };
-    if (loam_heap_init(&private.room, kind, span, size_bytes, &options.allocator) != LOAM_OK ||
+    if (loam_allocator_init(&private.room, kind, span, size_bytes, &options.allocator) != LOAM_OK ||
         loam_locked_init(&private.heap, &options) != LOAM_OK)
         return NULL;
     private.size_bytes = size_bytes;

@@ -5,6 +5,7 @@
 
 #include "internal/check.h"
 #include "internal/digest.h"
+#include "internal/try.h"
 
 static const char *const allocator_names[] = {
     [LOAM_ALLOCATOR_NONE] = "none",         [LOAM_ALLOCATOR_BUMP] = "bump",
@@ -41,6 +42,55 @@ enum loam_allocator_kind loam_allocator_kind_of(const char *name)
             return (enum loam_allocator_kind)kind;
     }
     return LOAM_ALLOCATOR_NONE;
+}
+
+/* ---- a heap over a span -------------------------------------------------- */
+
+static enum loam_status allocator_init_arena(struct loam_arena *arena, void *span,
+                                             size_t size_bytes)
+{
+    loam_arena_init(arena);
+    return loam_arena_claim(arena, span, size_bytes);
+}
+
+static enum loam_status allocator_init_block(struct loam_allocator_room *room, void *span,
+                                             size_t size_bytes)
+{
+    const struct loam_block_fallback fallback = { .arena = &room->over.arena };
+    LOAM_TRY(allocator_init_arena(&room->over.arena, span, size_bytes));
+    return loam_block_init(&room->block, &fallback);
+}
+
+enum loam_status loam_allocator_init(struct loam_allocator_room *room,
+                                     enum loam_allocator_kind kind, void *span, size_t size_bytes,
+                                     struct loam_allocator *out)
+{
+    struct loam_allocator made = { .kind = kind };
+    if ((unsigned)kind > LOAM_ALLOCATOR_ARENA)
+        return LOAM_INVALID;
+    switch (kind) {
+    case LOAM_ALLOCATOR_NONE:
+        return LOAM_INVALID;
+    case LOAM_ALLOCATOR_BUMP:
+        LOAM_TRY(loam_bump_init(&room->over.bump, span, size_bytes));
+        made.heap.bump = &room->over.bump;
+        break;
+    case LOAM_ALLOCATOR_FREELIST:
+    case LOAM_ALLOCATOR_FREELIST_SIZED:
+        LOAM_TRY(loam_freelist_init(&room->over.freelist, span, size_bytes));
+        made.heap.freelist = &room->over.freelist;
+        break;
+    case LOAM_ALLOCATOR_BLOCK:
+        LOAM_TRY(allocator_init_block(room, span, size_bytes));
+        made.heap.block = &room->block;
+        break;
+    case LOAM_ALLOCATOR_ARENA:
+        LOAM_TRY(allocator_init_arena(&room->over.arena, span, size_bytes));
+        made.heap.arena = &room->over.arena;
+        break;
+    }
+    *out = made;
+    return LOAM_OK;
 }
 
 void *loam_allocator_alloc(const struct loam_allocator *allocator, size_t size_bytes, size_t align)

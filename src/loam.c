@@ -421,8 +421,8 @@ static enum loam_status start_heap(struct loam *mm, const struct loam_boot *boot
         .debug = boot->heap_debug,
     };
     void *span = loam_hhdm_pointer(mm->tables.hhdm, mm->heap_range.start);
-    enum loam_status st =
-        loam_heap_init(&mm->heap_room, kind, span, (size_t)mm->heap_range.size, &options.allocator);
+    enum loam_status st = loam_allocator_init(&mm->heap_room, kind, span,
+                                              (size_t)mm->heap_range.size, &options.allocator);
     if (st != LOAM_OK)
         return loam_refuse(refusal, st, "loam: the heap's span is unusable", mm->heap_range.size,
                            HEAP_BYTES_MIN);
@@ -485,52 +485,6 @@ enum loam_status loam_enter(struct loam *mm)
     const enum loam_status st = loam_cpu_enter(&mm->space.features, mm->space.root);
     loam_x86_irq_restore(irq);
     return st;
-}
-
-/* ---- a heap of any kind -------------------------------------------------- */
-
-static enum loam_status heap_init_arena(struct loam_arena *arena, void *span, size_t size_bytes)
-{
-    loam_arena_init(arena);
-    return loam_arena_claim(arena, span, size_bytes);
-}
-
-static enum loam_status heap_init_block(struct loam_heap *heap, void *span, size_t size_bytes)
-{
-    const struct loam_block_fallback fallback = { .arena = &heap->over.arena };
-    LOAM_TRY(heap_init_arena(&heap->over.arena, span, size_bytes));
-    return loam_block_init(&heap->block, &fallback);
-}
-
-enum loam_status loam_heap_init(struct loam_heap *heap, enum loam_allocator_kind kind, void *span,
-                                size_t size_bytes, struct loam_allocator *out)
-{
-    struct loam_allocator made = { .kind = kind };
-    if ((unsigned)kind > LOAM_ALLOCATOR_ARENA)
-        return LOAM_INVALID;
-    switch (kind) {
-    case LOAM_ALLOCATOR_NONE:
-        return LOAM_INVALID;
-    case LOAM_ALLOCATOR_BUMP:
-        LOAM_TRY(loam_bump_init(&heap->over.bump, span, size_bytes));
-        made.heap.bump = &heap->over.bump;
-        break;
-    case LOAM_ALLOCATOR_FREELIST:
-    case LOAM_ALLOCATOR_FREELIST_SIZED:
-        LOAM_TRY(loam_freelist_init(&heap->over.freelist, span, size_bytes));
-        made.heap.freelist = &heap->over.freelist;
-        break;
-    case LOAM_ALLOCATOR_BLOCK:
-        LOAM_TRY(heap_init_block(heap, span, size_bytes));
-        made.heap.block = &heap->block;
-        break;
-    case LOAM_ALLOCATOR_ARENA:
-        LOAM_TRY(heap_init_arena(&heap->over.arena, span, size_bytes));
-        made.heap.arena = &heap->over.arena;
-        break;
-    }
-    *out = made;
-    return LOAM_OK;
 }
 
 /* ---- the kernel's malloc family ------------------------------------------ */

@@ -419,12 +419,12 @@ static void debug_names_the_caller_of_malloc(void **state)
 static void heap_init_makes_every_kind_over_any_span(void **state)
 {
     static _Alignas(16) unsigned char span[KIB(64)];
-    static struct loam_heap heap;
+    static struct loam_allocator_room heap;
     struct loam_allocator allocator;
     (void)state;
     for (unsigned kind = LOAM_ALLOCATOR_BUMP; kind <= LOAM_ALLOCATOR_ARENA; kind++) {
-        assert_int_equal(loam_heap_init(&heap, (enum loam_allocator_kind)kind, span + 3,
-                                        sizeof span - 3, &allocator),
+        assert_int_equal(loam_allocator_init(&heap, (enum loam_allocator_kind)kind, span + 3,
+                                             sizeof span - 3, &allocator),
                          LOAM_OK);
         assert_int_equal(allocator.kind, kind);
         unsigned char *block = loam_allocator_alloc(&allocator, 100, 16);
@@ -432,14 +432,14 @@ static void heap_init_makes_every_kind_over_any_span(void **state)
         loam_allocator_free_sized(&allocator, block, 100);
         assert_null(loam_allocator_audit(&allocator));
         assert_int_equal(
-            loam_heap_init(&heap, (enum loam_allocator_kind)kind, NULL, 4096, &allocator),
+            loam_allocator_init(&heap, (enum loam_allocator_kind)kind, NULL, 4096, &allocator),
             LOAM_INVALID);
     }
     allocator.kind = LOAM_ALLOCATOR_NONE;
-    assert_int_equal(loam_heap_init(&heap, LOAM_ALLOCATOR_NONE, span, sizeof span, &allocator),
+    assert_int_equal(loam_allocator_init(&heap, LOAM_ALLOCATOR_NONE, span, sizeof span, &allocator),
                      LOAM_INVALID);
     assert_int_equal(
-        loam_heap_init(&heap, (enum loam_allocator_kind)6, span, sizeof span, &allocator),
+        loam_allocator_init(&heap, (enum loam_allocator_kind)6, span, sizeof span, &allocator),
         LOAM_INVALID);
     assert_int_equal(allocator.kind, LOAM_ALLOCATOR_NONE);
 }

@@ -48,6 +48,16 @@ struct loam_allocator {
     } heap;
 };
 
+/* Room for a heap of any kind. Must stay where it was initialised. */
+struct loam_allocator_room {
+    union {
+        struct loam_bump bump;
+        struct loam_freelist freelist;
+        struct loam_arena arena;
+    } over;                  /* what manages the span */
+    struct loam_block block; /* if it is of that kind: over the arena */
+};
+
 struct loam_allocator_stats {
     size_t used_bytes; /* overhead included */
     size_t peak_bytes;
@@ -59,6 +69,24 @@ LOAM_NODISCARD const char *loam_allocator_name(enum loam_allocator_kind kind);
 
 /** @return kind with that name, or LOAM_ALLOCATOR_NONE */
 LOAM_NODISCARD enum loam_allocator_kind loam_allocator_kind_of(const char *name);
+
+/**
+ * Put a heap of any kind over a span; Not locked: see locked.h.
+ *
+ * @param room       must not move
+ * @param kind       any but LOAM_ALLOCATOR_NONE
+ * @param span       owned by the heap until the caller drops both
+ * @param size_bytes LOAM_FREELIST_MIN is enough for each, to begin with
+ * @param out        written on LOAM_OK: how to call it
+ *
+ * @return LOAM_OK; LOAM_INVALID: no such kind, or the span is NULL, too small,
+ *         too large or wraps
+ *
+ * Context: any; the caller serialises.
+ */
+LOAM_NODISCARD enum loam_status loam_allocator_init(struct loam_allocator_room *room,
+                                                    enum loam_allocator_kind kind, void *span,
+                                                    size_t size_bytes, struct loam_allocator *out);
 
 /**
  * Allocate.

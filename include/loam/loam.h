@@ -38,16 +38,6 @@ LOAM_STATIC_ASSERT(LOAM_HEAP_DEFAULT == LOAM_ALLOCATOR_BUMP ||
                        LOAM_HEAP_DEFAULT == LOAM_ALLOCATOR_ARENA,
                    "LOAM_HEAP_DEFAULT must be LOAM_ALLOCATOR_BUMP, _FREELIST, _BLOCK or _ARENA");
 
-/* Room for a heap of any kind. Must stay where it was initialised. */
-struct loam_heap {
-    union {
-        struct loam_bump bump;
-        struct loam_freelist freelist;
-        struct loam_arena arena;
-    } over;                  /* what manages the span */
-    struct loam_block block; /* if it is of that kind: over the arena */
-};
-
 struct loam {
     struct loam_tlb tlb;   /* aligned to cache lines */
     struct loam_once once; /* ready: loam_init() succeeded */
@@ -69,7 +59,7 @@ struct loam {
     struct loam_cpu_features features;
     struct loam_ticketlock books;         /* held while ranges change their owner */
     struct loam_locked heap;              /* its lock and its kind: heap.options */
-    struct loam_heap heap_room;           /* what it locks */
+    struct loam_allocator_room heap_room; /* what it locks */
     struct loam_phys_range heap_range;    /* smaller than wanted where memory is short */
     struct loam_phys_range frame_memory;  /* what frame keeps its books in */
     struct loam_phys_range ledger_memory; /* and ledger; and what vmap's CPUs keep */
@@ -120,25 +110,6 @@ void loam_free_sized(struct loam *mm, void *block, size_t size_bytes);
 
 /** Bytes the caller may use of a live block; 0 for NULL, and where the heap does not know: bump. */
 LOAM_NODISCARD size_t loam_malloc_usable(struct loam *mm, const void *block);
-
-/**
- * Put a heap of any kind over a span; loam_init() does it for mm->heap. For others,
- * put a lock around what comes out with loam_locked_init().
- *
- * @param heap       room; must not move
- * @param kind       any but LOAM_ALLOCATOR_NONE
- * @param span       owned by the heap until the caller drops both
- * @param size_bytes LOAM_FREELIST_MIN is enough for each, to begin with
- * @param out        written on LOAM_OK: how to call it
- *
- * @return LOAM_OK; LOAM_INVALID: no such kind, or the span is NULL, too small,
- *         too large or wraps
- *
- * Context: any; the caller serialises.
- */
-LOAM_NODISCARD enum loam_status loam_heap_init(struct loam_heap *heap,
-                                               enum loam_allocator_kind kind, void *span,
-                                               size_t size_bytes, struct loam_allocator *out);
 
 /** @return NULL if all layers are sound and agree with each other; else the rule. Must be quiet. */
 LOAM_NODISCARD const char *loam_audit(struct loam *mm);
