@@ -39,7 +39,7 @@ import time
 
 LIST = pathlib.Path("tests/mutants.txt")
 WORK = pathlib.Path(os.environ.get("BUILD", "build")) / "mutants"
-BASE = WORK / "base"  # src/ and include/ as they were when this run began
+BASE = WORK / "base"  # src/, include/ and tests/*.[ch] as they were when this run began
 PROGRAM_SECONDS_MAX = 120
 BOOT_SECONDS_MAX = 300
 NOTICED_TARGET = 90.0  # percent
@@ -142,10 +142,19 @@ class Flavour:
             if status != 0:
                 raise SystemExit(f"mutate: the tree does not build\n{output}")
 
-    def build(self, program, replaced, target):
-        """Link a program with some library objects replaced: {source: object}."""
+    def build(self, program, replaced, target, place=None):
+        """Link a program with some library objects replaced: {source: object}. One that
+        includes sources is compiled anew where those are changed."""
         objects = [replaced.get(s, self.object_of(s)) for s in library_sources()]
-        objects += [self.object_of(f"tests/{n}.c") for n in [*self.support, program]]
+        objects += [self.object_of(f"tests/{n}.c") for n in self.support]
+        if place is None or not includes_sources(program):
+            objects.append(self.object_of(f"tests/{program}.c"))
+        else:
+            objects.append(place / f"{program}.o")
+            command = self.compile_command(place / f"tests/{program}.c", objects[-1], place)
+            status, output = run(command, 600)
+            if status != 0:
+                return status, output
         return run([*self.compiler, *self.link_flags, *map(str, objects), "-lcmocka", "-lpthread",
                     "-o", str(target)], 600)
 
@@ -157,6 +166,18 @@ def copy_base():
     shutil.rmtree(BASE, ignore_errors=True)
     for folder in ("src", "include"):
         shutil.copytree(folder, BASE / folder)
+    (BASE / "tests").mkdir()
+    for path in pathlib.Path("tests").glob("*.[ch]"):
+        shutil.copy2(path, BASE / path)
+
+
+def includes_sources(program):
+    """Does a test, or a header of tests that it includes, include sources of the library?"""
+    text = (BASE / f"tests/{program}.c").read_text()
+    for name in re.findall(r'#include "(\w+\.h)"', text):
+        header = BASE / "tests" / name
+        text += header.read_text() if header.exists() else ""
+    return '#include "../src/' in text
 
 
 def mutated_objects(flavour, place, path, text):
@@ -276,7 +297,7 @@ def check_host(mutant, flavour, text):
         if objects is None:
             return "does not compile"
         program = place / mutant.program
-        status, output = flavour.build(mutant.program, objects, program)
+        status, output = flavour.build(mutant.program, objects, program, place)
         if status != 0:
             return f"does not link\n{output}"
         command = flavour.command(program)
@@ -453,7 +474,7 @@ def is_noticed(flavour, programs, mutation, times):
         if objects is None:
             return None
         for program in programs:
-            status, _ = flavour.build(program, objects, place / program)
+            status, _ = flavour.build(program, objects, place / program, place)
             if status != 0:
                 return None
             status, _ = run([str(place / program)], 3 + 5 * times[flavour.name, program])

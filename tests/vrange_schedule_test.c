@@ -201,6 +201,24 @@ static void explore_script(const enum does *calls, uint64_t page, unsigned cpus)
 
 static const enum does add_and_free[CALLS] = { ADD, FREE, PURGE, ADD, FREE, PURGE, STOP };
 
+/* What the look has begun to read is another at its end: two changes of the CPU reach that
+ * only where B does not come and go again. */
+static void peek_is_right_when_a_range_comes_or_goes(void **state)
+{
+    static const enum does comes[CALLS] = { ADD, STOP };
+    static const enum does goes[CALLS] = { ADD, FREE, PURGE, STOP };
+
+    (void)state;
+    with_caches = false;
+    alone = false;
+    for (uint64_t page = 4; page < 12; page += 3) {
+        explore_script(comes, page, 2);
+        assert_true(answers[LOAM_VRANGE_IN_GAP] + answers[LOAM_VRANGE_IN_RANGE] > 100);
+        explore_script(goes, page, 2);
+        assert_true(answers[LOAM_VRANGE_IN_GAP] + answers[LOAM_VRANGE_IN_RANGE] > 100);
+    }
+}
+
 /* Before, behind, and where B comes and goes. */
 static void peek_is_right_while_a_range_comes_and_goes(void **state)
 {
@@ -245,6 +263,7 @@ static void peek_is_right_while_a_range_is_cached(void **state)
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(peek_is_right_when_a_range_comes_or_goes),
         cmocka_unit_test(peek_is_right_while_a_range_comes_and_goes),
         cmocka_unit_test(peek_follows_nothing_in_freed_memory),
         cmocka_unit_test(peek_is_right_while_a_range_is_cached),
