@@ -12,6 +12,9 @@
  *     f3  read C                         s3  load CR3; drop its PCID if slot < g
  *     f4  ask those in C, wait           s4  the space before forgets me
  *
+ * Tables are changed by plain stores, which a processor may make seen only after later
+ * loads, and after an INVLPGB: an exchange before f2 ends that (tlb_begin_flush).
+ *
  * - f3 before s1: then f2 before s2, so g counts the change. The slot is older, and
  *   s3 drops all of the PCID; what is walked later sees f1.
  * - s1 before f3: the CPU is asked, and its handler runs after s3, since interrupts
@@ -466,6 +469,7 @@ static void tlb_begin_flush(struct loam_tlb *tlb, struct loam_tlb_batch *batch)
     const struct tlb_here here = tlb_enter(tlb);
     const struct loam_cpu_set *const who = flush->is_kernel ? &tlb->online : &flush->space->cpus;
 
+    (void)atomic_exchange(&here.cpu->is_busy, 1); /* f1 is seen by all */
     bool are_others = tlb->features.invlpgb && tlb_set_others(&flush->cpus, who, here.index);
     if (!are_others) {
         tlb_count_change(tlb, batch);
@@ -473,8 +477,6 @@ static void tlb_begin_flush(struct loam_tlb *tlb, struct loam_tlb_batch *batch)
         tlb_apply(tlb, here.cpu, flush);
     }
     if (are_others && tlb->features.invlpgb) {
-        /* Ordered after the stores to the tables: INVLPGB by itself may not be. */
-        (void)atomic_exchange(&here.cpu->is_busy, 1);
         tlb_broadcast(tlb, batch);
         tlb_set_clear(&flush->cpus);
     }

@@ -5,7 +5,8 @@
  *     no CPU that is online gets to a frame, or through a table, that was freed: not by
  *     its TLB, not by what it remembers of upper levels, not speculatively
  *
- * Frames and tables are freed as soon as a flush has returned. A CPU uses everything it
+ * Frames and tables are freed as soon as a flush has returned. Other CPUs see what was stored to
+ * a table when a processor must make it seen, not before. A CPU uses everything it
  * can reach whenever it loads CR3 and between its calls. Interrupts come as soon as they
  * are on, in a CPU's own time; what comes to a CPU that has done all it does, comes at
  * once.
@@ -51,7 +52,7 @@ static void unmap(unsigned space, unsigned half, unsigned first, unsigned end, b
     schedule_step();
     loam_tlb_batch_begin(&batch, &now.space[space]);
     for (unsigned page = first; page < end; page++) {
-        table->frame[page] = 0;
+        clear_entry(table_of(space, half), page);
         if (half == HIGHER_HALF && is_global)
             loam_tlb_batch_add_global(&batch, page_range(half, page), LOAM_PAGE_SIZE);
         else
@@ -70,7 +71,7 @@ static void unlink_table(unsigned space, unsigned half)
     struct sim_table *const table = &now.table[table_of(space, half)];
 
     schedule_step();
-    table->is_linked = false;
+    clear_entry(table_of(space, half), LINK);
     loam_tlb_batch_begin(&batch, &now.space[space]);
     for (unsigned page = 0; page < PAGES; page++) {
         if (half == HIGHER_HALF && is_global)
@@ -343,6 +344,28 @@ static void flush_T01_asks_nobody_where_that_is_not_needed(void **state)
     assert_int_equal(now.asked_count, 0);
 }
 
+/* Who walks after it, and before the stores are seen, caches what was there. */
+static void invlpgb_comes_after_the_stores_to_the_tables(void **state)
+{
+    static const unsigned loaded[CPUS_MAX] = { 1, 1, 0 };
+    static const enum does lower[3][CALLS] = { { UNMAP_A0, FULL_A }, { TO_A, TO_A } };
+    static const enum does higher[3][CALLS] = { { UNMAP_0, UNLINK }, { TO_A, TO_A } };
+    const struct schedule_world world = { 2, restart, run_script, finish };
+
+    (void)state;
+    features = (struct loam_cpu_features){ .global_pages = true, .invlpgb = true };
+    features.invlpgb_pages = 1;
+    is_global = true;
+    broadcasts_at_once = true;
+    begin_with(loaded);
+    script = lower;
+    explore(&world, 2);
+    script = higher;
+    explore(&world, 2);
+    broadcasts_at_once = false;
+    assert_int_equal(now.asked_count, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -355,6 +378,7 @@ int main(void)
         cmocka_unit_test(flush_T06_meets_who_comes_and_goes),
         cmocka_unit_test(disconnect_P24_meets_who_leaves),
         cmocka_unit_test(flush_T01_asks_nobody_where_that_is_not_needed),
+        cmocka_unit_test(invlpgb_comes_after_the_stores_to_the_tables),
     };
     return RUN_TESTS(tests);
 }

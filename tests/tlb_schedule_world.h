@@ -11,12 +11,24 @@
 
 /* ---- the library, with steps --------------------------------------------- */
 
+/* What also makes all that the CPU has stored before seen by the others: locked instructions, and
+ * sequentially consistent stores. */
+static void locked_step(void);
+
 #undef atomic_fetch_add
+#undef atomic_fetch_or
+#undef atomic_fetch_and
+#undef atomic_exchange
+#undef atomic_store
 #ifdef __clang__
-#define atomic_fetch_add(p, v) (schedule_step(), __c11_atomic_fetch_add((p), (v), STEP_ORDER))
+#define atomic_fetch_add(p, v) (locked_step(), __c11_atomic_fetch_add((p), (v), STEP_ORDER))
 #else
-#define atomic_fetch_add(p, v) (schedule_step(), __atomic_fetch_add((p), (v), STEP_ORDER))
+#define atomic_fetch_add(p, v) (locked_step(), __atomic_fetch_add((p), (v), STEP_ORDER))
 #endif
+#define atomic_fetch_or(p, v)  (locked_step(), STEP_OR(p, v, STEP_ORDER))
+#define atomic_fetch_and(p, v) (locked_step(), STEP_AND(p, v, STEP_ORDER))
+#define atomic_exchange(p, v)  (locked_step(), STEP_EXCHANGE(p, v, STEP_ORDER))
+#define atomic_store(p, v)     (locked_step(), STEP_STORE(p, v, STEP_ORDER))
 
 /* Names of its own beside the library and the machine that all tests are linked with. */
 #define loam_cpu_set_has          scheduled_cpu_set_has
@@ -73,9 +85,12 @@ struct sim_table {
     bool is_frame_freed[PAGES];
 };
 
+#define LINK PAGES /* beside the entries of a table: the one that points to it */
+
 struct sim_processor {
     uint64_t cr3, cr4;
-    bool is_off; /* interrupts */
+    bool clears[TABLES][PAGES + 1]; /* stores of 0 that no other CPU sees yet */
+    bool is_off;                    /* interrupts */
     bool is_offline;
     unsigned page[PCIDS][HALVES][PAGES]; /* cached frames */
     unsigned global[PAGES];
@@ -94,7 +109,8 @@ static struct {
     unsigned asked_count;
 } now, at_start;
 
-static bool is_global; /* are the pages of the higher half? */
+static bool is_global;          /* are the pages of the higher half? */
+static bool broadcasts_at_once; /* INVLPGB, which may be as late as TLBSYNC */
 
 /* Whose interrupt handler another CPU runs for it. */
 static int acting = -1;
@@ -119,20 +135,48 @@ static unsigned table_of(unsigned space, unsigned half)
     return half == LOWER_HALF ? space : SPACES;
 }
 
+/* A CPU clears an entry, or the link, of a table. Others see it when it has to be. */
+static void clear_entry(unsigned table, unsigned entry)
+{
+    now.cpu[self_cpu()].clears[table][entry] = true;
+}
+
+static void see_stores(void)
+{
+    struct sim_processor *const cpu = &now.cpu[self_cpu()];
+
+    for (unsigned i = 0; i < TABLES; i++) {
+        for (unsigned page = 0; page < PAGES; page++) {
+            if (cpu->clears[i][page])
+                now.table[i].frame[page] = 0;
+        }
+        if (cpu->clears[i][LINK])
+            now.table[i].is_linked = false;
+    }
+    memset(cpu->clears, 0, sizeof cpu->clears);
+}
+
+static void locked_step(void)
+{
+    schedule_step();
+    see_stores();
+}
+
 /* One access, and a walk that some neighbour may need: all of it must be there. */
 static void use_page(struct sim_processor *cpu, unsigned half, unsigned page)
 {
     const unsigned pcid = (unsigned)(cpu->cr3 & 0xfff);
     const unsigned space = space_of(cpu->cr3);
+    const bool *const clears = cpu->clears[table_of(space, half)];
     unsigned *const cached =
         half == HIGHER_HALF && is_global ? &cpu->global[page] : &cpu->page[pcid][half][page];
     unsigned *const upper = &cpu->upper[pcid][half];
 
     SCHEDULE_REQUIRE(!now.is_root_freed[space]);
-    if (*upper == 0 && now.table[table_of(space, half)].is_linked)
+    if (*upper == 0 && !clears[LINK] && now.table[table_of(space, half)].is_linked)
         *upper = table_of(space, half) + 1;
     SCHEDULE_REQUIRE(*upper == 0 || !now.table[*upper - 1].is_freed);
-    if (*cached == 0 && *upper != 0)
+    if (*cached == 0 && *upper != 0 && !clears[page])
         *cached = now.table[*upper - 1].frame[page];
     SCHEDULE_REQUIRE(*cached == 0 ||
                      !now.table[(*cached - 1) / PAGES].is_frame_freed[(*cached - 1) % PAGES]);
@@ -214,7 +258,7 @@ uint64_t scheduled_read_cr3(void)
 /* The last chance to use what is loaded. */
 void scheduled_write_cr3(uint64_t value)
 {
-    schedule_step();
+    locked_step();
     struct sim_processor *const cpu = &now.cpu[self_cpu()];
     use_all(self_cpu());
     cpu->cr3 = value & ~LOAM_CR3_KEEP;
@@ -230,7 +274,7 @@ uint64_t scheduled_read_cr4(void)
 
 void scheduled_write_cr4(uint64_t value)
 {
-    schedule_step();
+    locked_step();
     now.cpu[self_cpu()].cr4 = value;
     drop_all_here();
 }
@@ -248,7 +292,7 @@ static void drop_page(struct sim_processor *cpu, uint64_t virt, unsigned pcid)
 
 void scheduled_invlpg(loam_virt page)
 {
-    schedule_step();
+    locked_step();
     struct sim_processor *const cpu = &now.cpu[self_cpu()];
     drop_page(cpu, page.addr, (unsigned)(cpu->cr3 & 0xfff));
 }
@@ -257,32 +301,40 @@ void scheduled_invpcid(uint64_t type, uint64_t pcid, loam_virt page)
 {
     (void)pcid;
     (void)page;
-    schedule_step();
+    locked_step();
     SCHEDULE_REQUIRE(type == LOAM_INVPCID_ALL);
     drop_all_here();
 }
 
+static void drop_everywhere(uint64_t what)
+{
+    for (unsigned cpu = 0; cpu < CPUS_MAX; cpu++) {
+        if ((what & LOAM_INVLPGB_VA) == 0)
+            drop_all(&now.cpu[cpu]);
+        for (unsigned pcid = 0; pcid < PCIDS; pcid++)
+            drop_page(&now.cpu[cpu], what, pcid);
+    }
+}
+
+/* Waits for no store. */
 void scheduled_invlpgb(uint64_t what, uint32_t count, uint32_t tags)
 {
     struct sim_processor *const cpu = &now.cpu[self_cpu()];
     (void)tags;
     schedule_step();
     SCHEDULE_REQUIRE(count == 0 && cpu->broadcast_count < 4);
-    cpu->broadcast[cpu->broadcast_count++] = what;
+    if (broadcasts_at_once)
+        drop_everywhere(what);
+    else
+        cpu->broadcast[cpu->broadcast_count++] = what;
 }
 
 void scheduled_tlbsync(void)
 {
     struct sim_processor *const self = &now.cpu[self_cpu()];
-    schedule_step();
-    for (unsigned i = 0; i < self->broadcast_count; i++) {
-        for (unsigned cpu = 0; cpu < CPUS_MAX; cpu++) {
-            if ((self->broadcast[i] & LOAM_INVLPGB_VA) == 0)
-                drop_all(&now.cpu[cpu]);
-            for (unsigned pcid = 0; pcid < PCIDS; pcid++)
-                drop_page(&now.cpu[cpu], self->broadcast[i], pcid);
-        }
-    }
+    locked_step();
+    for (unsigned i = 0; i < self->broadcast_count; i++)
+        drop_everywhere(self->broadcast[i]);
     self->broadcast_count = 0;
 }
 
