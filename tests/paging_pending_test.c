@@ -89,7 +89,8 @@ static void unmap_one_on_cpu_1(void)
     machine_set_cpu(0);
 }
 
-/* CPU 2 knows the table that was replaced, under another PCID. */
+/* CPU 2 knows the table that was replaced, under another PCID. The flush of the merge counts
+ * nothing for PCIDs that are not loaded: it drops all of them, on a CPU that it has reached. */
 static void unmap_of_a_page_that_was_just_merged_reaches_other_pcids(void **state)
 {
     (void)state;
@@ -99,7 +100,7 @@ static void unmap_of_a_page_that_was_just_merged_reaches_other_pcids(void **stat
     merge_with(unmap_one_on_cpu_1);
 }
 
-/* ---- tables of one half, pages of the other -------------------------------- */
+/* ---- a table that is somebody else's by now --------------------------------- */
 
 static void detach_now(uint64_t virt)
 {
@@ -107,6 +108,62 @@ static void detach_now(uint64_t virt)
     assert_int_equal(loam_space_batch_detach(&batch, range(virt, KIB(4))), LOAM_OK);
     loam_space_batch_finish(&batch);
 }
+
+/* The table of HIGHER's page has become empty: by itself, or as what was held there is
+ * collected, in a batch with a page of another table. */
+static void take_the_last_page(bool is_held)
+{
+    struct loam_virt_range rest = range(HIGHER, KIB(4));
+    struct loam_phys_range out;
+    if (!is_held) {
+        assert_int_equal(unmap(HIGHER, KIB(4)), LOAM_OK);
+        return;
+    }
+    detach_now(HIGHER);
+    machine_set_cpu(1); /* it has forgotten the page, and remembers the table again */
+    loam_space_switch(&child);
+    machine_access(1, HIGHER, MACHINE_READ);
+    loam_space_switch(&space);
+    machine_set_cpu(0);
+    LOAM_SPACE_BATCH(batch, &space);
+    assert_int_equal(loam_space_batch_unmap(&batch, range(HIGHER + MIB(4), KIB(4))), LOAM_OK);
+    assert_int_equal(loam_space_batch_collect(&batch, &rest, &out, 1), 1);
+    loam_space_batch_finish(&batch);
+}
+
+/* CPU 1 remembers the table under a PCID that is not loaded. All pages were global. */
+static void a_table_that_went_is_forgotten_under_every_pcid(void **state)
+{
+    (void)state;
+    for (unsigned is_held = 0; is_held < 2; is_held++) {
+        loam_phys list;
+        connected_world(2);
+        assert_int_equal(map(HIGHER + MIB(4), KIB(8), GIB(3), GLOBAL_RW), LOAM_OK);
+        assert_int_equal(map(HIGHER, KIB(4), GIB(2), GLOBAL_RW), LOAM_OK);
+        machine_set_cpu(1);
+        loam_space_switch(&child);
+        assert_int_equal(machine_access(1, HIGHER, MACHINE_READ).phys, GIB(2));
+        loam_space_switch(&space);
+        machine_set_cpu(0);
+        take_the_last_page(is_held != 0);
+
+        assert_int_equal(loam_stock_take(&stock, 1, &list), LOAM_OK);
+        const loam_phys frame = loam_stock_next(&stock, &list);
+        uint64_t *const words = machine_ram(frame.addr);
+        words[1] = GIB(5) | 3;
+        machine_set_cpu(1);
+        loam_space_switch(&child);
+        assert_int_equal(machine_access(1, HIGHER + KIB(4), MACHINE_READ).fault,
+                         MACHINE_NOT_PRESENT);
+        loam_space_switch(&space);
+        machine_set_cpu(0);
+        loam_stock_put(&stock, frame);
+        assert_int_equal(loam_space_destroy(&child), LOAM_OK);
+        world_check();
+    }
+}
+
+/* ---- tables of one half, pages of the other -------------------------------- */
 
 /* CPU 1, on another space, remembers a table of the higher half that becomes empty in a
  * batch whose only range is of the lower. */
@@ -258,6 +315,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(unmap_of_a_page_that_was_just_merged_reaches_small_translations),
         cmocka_unit_test(unmap_of_a_page_that_was_just_merged_reaches_other_pcids),
+        cmocka_unit_test(a_table_that_went_is_forgotten_under_every_pcid),
         cmocka_unit_test(collect_is_flushed_on_cpus_that_have_only_that_half),
         cmocka_unit_test(map_P06_takes_the_place_of_a_table_that_is_about_to_go),
         cmocka_unit_test(T02_a_thousand_unmaps_in_a_batch_interrupt_each_cpu_once),
