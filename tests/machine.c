@@ -251,6 +251,7 @@ void machine_reset(unsigned cpus)
     sim.flush_last = (struct loam_tlb_flush){ 0 };
     sim.flush_dropped = sim.flush_everyone = false;
     sim.flush_visit = NULL;
+    sim.interrupt_visit = NULL;
     sim.log_on = false;
     sim_current_cpu = 0;
     sim_interrupts_on = interrupts_wanted = true;
@@ -289,6 +290,23 @@ void machine_set_interrupts(bool on)
 bool machine_interrupts(void)
 {
     return sim_interrupts_on;
+}
+
+void machine_interrupt_visit(void (*visit)(void))
+{
+    sim.interrupt_visit = visit;
+}
+
+void sim_interrupt(void)
+{
+    const unsigned self = sim_current_cpu;
+
+    if (sim.interrupt_visit == NULL || visiting)
+        return;
+    visiting = true;
+    sim.interrupt_visit();
+    visiting = false;
+    sim_current_cpu = self;
 }
 
 /* ---- the log ------------------------------------------------------------- */

@@ -92,6 +92,11 @@ void machine_set_cpu(unsigned cpu);
 void machine_set_interrupts(bool on);
 bool machine_interrupts(void);
 
+/* Called each time that the library lets interrupts come, with them on: what other CPUs do,
+ * and have done on this one, at such moments. NULL: none. May call the library, as another
+ * CPU, and is not called meanwhile. */
+void machine_interrupt_visit(void (*visit)(void));
+
 /* ---- memory accesses ----------------------------------------------------- */
 
 #define MACHINE_READ  0x0u

@@ -25,6 +25,7 @@ struct sim_machine {
     struct loam_tlb_flush flush_last;
     bool flush_dropped, flush_everyone;
     void (*flush_visit)(const struct loam_tlb_flush *flush);
+    void (*interrupt_visit)(void);
     bool log_on;
     char log[1 << 14];
     size_t log_used;
@@ -38,6 +39,9 @@ extern _Thread_local bool sim_interrupts_on;
 struct sim_cpu *sim_cpu_at(unsigned cpu);
 
 bool sim_is_canonical(const struct machine_cpu *cpu, uint64_t virt);
+
+/* Interrupts are on again. */
+void sim_interrupt(void);
 
 /* Into the log of machine_log(), if that is on. */
 void sim_log_word(const char *word);

@@ -343,4 +343,5 @@ void loam_x86_irq_restore(uint64_t flags)
         return;
     sim_interrupts_on = true;
     sim_log_word("sti");
+    sim_interrupt();
 }
