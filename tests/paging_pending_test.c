@@ -216,6 +216,39 @@ static void map_P06_takes_the_place_of_a_table_that_is_about_to_go(void **state)
     world_check();
 }
 
+/* ---- pages that are not global ------------------------------------------------ */
+
+/* @return is what is cached under other PCIDs counted as stale when a page goes? */
+static bool is_counted(uint64_t virt)
+{
+    const uint64_t before = tlb.kernel_generation;
+    assert_int_equal(unmap(virt, KIB(4)), LOAM_OK);
+    return tlb.kernel_generation != before;
+}
+
+/* With one such page in the higher half all flushes of it cost more: a request that was
+ * refused is none. */
+static void T10_a_refused_page_that_is_not_global_costs_nothing(void **state)
+{
+    (void)state;
+    connected_world(2);
+    assert_int_equal(map(HIGHER, KIB(16), GIB(2), GLOBAL_RW), LOAM_OK);
+    assert_int_equal(map(HIGHER, KIB(4), GIB(3), RW), LOAM_OVERLAP);
+    assert_int_equal(hold(HIGHER + KIB(16), KIB(4), GIB(3)), LOAM_OK);
+    assert_int_equal(publish(HIGHER + KIB(16), KIB(8), RW), LOAM_NOT_FOUND);
+    assert_int_equal(protect(HIGHER + KIB(12), KIB(8), RO), LOAM_NOT_FOUND);
+    while (!loam_phys_is_none(loam_stock_remove(&stock)))
+        world_frames--;
+    assert_int_equal(map(HIGHER + GIB(1), KIB(4), GIB(3), RW), LOAM_NO_MEMORY);
+    assert_false(is_counted(HIGHER));
+
+    assert_int_equal(map(HIGHER, KIB(4), GIB(3), RW), LOAM_OK);
+    assert_true(is_counted(HIGHER + KIB(4)));
+    assert_int_equal(collect(HIGHER + KIB(16), KIB(4), NULL), KIB(4));
+    assert_int_equal(loam_space_destroy(&child), LOAM_OK);
+    world_check();
+}
+
 /* ---- how many are asked ------------------------------------------------------- */
 
 static unsigned asked;
@@ -318,6 +351,7 @@ int main(void)
         cmocka_unit_test(a_table_that_went_is_forgotten_under_every_pcid),
         cmocka_unit_test(collect_is_flushed_on_cpus_that_have_only_that_half),
         cmocka_unit_test(map_P06_takes_the_place_of_a_table_that_is_about_to_go),
+        cmocka_unit_test(T10_a_refused_page_that_is_not_global_costs_nothing),
         cmocka_unit_test(T02_a_thousand_unmaps_in_a_batch_interrupt_each_cpu_once),
         cmocka_unit_test(replace_keeps_software_bits_and_that_a_page_is_dirty),
         cmocka_unit_test(clone_P23_keeps_that_a_page_is_dirty),
