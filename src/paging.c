@@ -119,19 +119,9 @@ void loam_space_batch_check(const struct loam_space_batch *batch)
                  batch->unlinked);
 }
 
-/* Translations of the range are stale. */
-static void paging_note(struct loam_space_batch *batch, struct loam_virt_range virt,
-                        uint64_t page_size)
-{
-    if (atomic_load_explicit(&batch->space->has_local, memory_order_relaxed) != 0)
-        loam_tlb_batch_add(&batch->tlb, virt, page_size);
-    else
-        loam_tlb_batch_add_global(&batch->tlb, virt, page_size);
-}
-
 /*
- * The same, where another CPU may have unlinked or replaced tables and not flushed yet.
- * Then some CPU may still know pages of the size that they had before a merge, and
+ * Translations of the range are stale, and another CPU may have unlinked or replaced tables and not
+ * flushed yet. Then some CPU may still know pages of the size that they had before a merge, and
  * under other PCIDs the tables: so each small page is flushed, and tables with it.
  */
 static void paging_note_pending(struct loam_space_batch *batch, struct loam_virt_range virt)
@@ -363,9 +353,11 @@ static enum loam_status paging_cover(struct paging_edit *edit, struct loam_space
         return LOAM_INVALID;
     paging_begin(edit, space, batch, virt);
     const enum loam_status st = paging_apply(edit);
-    if (st == LOAM_OK && stale && paging_is_pending(space))
+    if (st != LOAM_OK || !stale || edit->smallest > PTE_LEAF_MAX)
+        return st;
+    if (paging_is_pending(space))
         paging_note_pending(batch, virt);
-    else if (st == LOAM_OK && stale)
+    else if (!edit->skips)
         paging_note(batch, virt, pte_span(edit->smallest));
     return st;
 }
@@ -401,6 +393,19 @@ enum loam_status loam_space_batch_unmap(struct loam_space_batch *batch, struct l
     paging_require_open(batch);
     if (virt.size == LOAM_PAGE_SIZE && paging_unmap_page(batch, virt.start.addr))
         return LOAM_OK;
+    return paging_cover(&edit, batch, virt, true);
+}
+
+enum loam_status loam_space_batch_unmap_any(struct loam_space_batch *batch,
+                                            struct loam_virt_range virt)
+{
+    struct paging_edit edit = {
+        .verb = PAGING_UNMAP,
+        .kinds = PAGING_KIND(LOAM_ENTRY_PAGE),
+        .skips = true,
+    };
+
+    paging_require_open(batch);
     return paging_cover(&edit, batch, virt, true);
 }
 
@@ -458,7 +463,21 @@ enum loam_status loam_space_batch_replace(struct loam_space_batch *batch, loam_v
     return paging_cover(&edit, batch, loam_virt_range_of(at, LOAM_PAGE_SIZE), true);
 }
 
-/* A batch for one change. */
+enum loam_status loam_space_batch_swap_out(struct loam_space_batch *batch, loam_virt at,
+                                           uint64_t value, struct loam_translation *out)
+{
+    struct paging_edit edit = { .verb = PAGING_SWAP_OUT, .kinds = PAGING_KIND(LOAM_ENTRY_PAGE) };
+
+    paging_require_open(batch);
+    if (value >> (64 - PTE_TAG_SHIFT) != 0)
+        return LOAM_INVALID;
+    edit.mark = pte_mark(PTE_TAG, value);
+    LOAM_TRY(paging_cover(&edit, batch, loam_virt_range_of(at, LOAM_PAGE_SIZE), true));
+    *out = paging_translation(batch->space, edit.seen, 1, 0);
+    return LOAM_OK;
+}
+
+/* A batch for one change that makes nothing stale; but see paging_fill(). */
 static enum loam_status paging_cover_alone(struct loam_space *space, struct paging_edit *edit,
                                            struct loam_virt_range virt)
 {
@@ -466,8 +485,26 @@ static enum loam_status paging_cover_alone(struct loam_space *space, struct pagi
 
     paging_open(&batch, space);
     const enum loam_status st = paging_cover(edit, &batch, virt, false);
+    if (st == LOAM_OK && edit->verb == PAGING_SWAP_IN && paging_is_pending(space))
+        paging_note_pending(&batch, virt);
     paging_close(&batch);
     return st;
+}
+
+enum loam_status loam_space_swap_in(struct loam_space *space, loam_virt at, uint64_t value,
+                                    loam_phys phys, struct loam_attr attr)
+{
+    struct paging_edit edit = { .verb = PAGING_SWAP_IN, .kinds = PAGING_KIND(LOAM_ENTRY_TAG) };
+
+    if (value >> (64 - PTE_TAG_SHIFT) != 0 || !paging_attr_is_valid(at, attr) ||
+        !paging_phys_is_valid(space, phys, LOAM_PAGE_SIZE))
+        return LOAM_INVALID;
+    edit.virt = at.addr;
+    edit.phys = phys.addr;
+    edit.mark = pte_mark(PTE_TAG, value);
+    edit.walk.space = space;
+    paging_edit_attr(&edit, attr);
+    return paging_cover_alone(space, &edit, loam_virt_range_of(at, LOAM_PAGE_SIZE));
 }
 
 enum loam_status loam_space_publish(struct loam_space *space, struct loam_virt_range virt,

@@ -51,13 +51,8 @@ enum loam_status loam_space_query(const struct loam_space *space, loam_virt virt
     if (!pte_is_present(slot.entry))
         return LOAM_NOT_FOUND;
 
-    const uint64_t span = pte_span(slot.level);
-    out->phys = loam_phys_at(pte_leaf_phys(slot.entry, slot.level) + (virt.addr & (span - 1)));
-    out->attr = pte_attr(&space->features, slot.entry, slot.level);
-    out->page_size = span;
-    out->is_cow = (slot.entry & PTE_COW) != 0;
-    out->bits = paging_bits(slot.entry);
-    out->soft = (unsigned)((slot.entry & PTE_SOFT) >> PTE_SOFT_SHIFT);
+    *out =
+        paging_translation(space, slot.entry, slot.level, virt.addr & (pte_span(slot.level) - 1));
     return LOAM_OK;
 }
 

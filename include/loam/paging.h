@@ -278,7 +278,16 @@ void loam_space_batch_check(const struct loam_space_batch *batch);
 LOAM_NODISCARD enum loam_status loam_space_batch_unmap(struct loam_space_batch *batch,
                                                        struct loam_virt_range virt);
 
-/** The same, but the frames stay recorded: held. For
+/**
+ * Remove the mappings that there are in the range; what else there is - nothing, guards,
+ * tags, what is held - stays. Costs O(1) for each table that is missing.
+ *
+ * @return LOAM_OK, also if nothing was mapped; LOAM_INVALID; LOAM_NO_MEMORY as above
+ */
+LOAM_NODISCARD enum loam_status loam_space_batch_unmap_any(struct loam_space_batch *batch,
+                                                           struct loam_virt_range virt);
+
+/** As loam_space_batch_unmap(), but the frames stay recorded: held. For
  * loam_space_batch_collect(). */
 LOAM_NODISCARD enum loam_status loam_space_batch_detach(struct loam_space_batch *batch,
                                                         struct loam_virt_range virt);
@@ -351,6 +360,38 @@ LOAM_NODISCARD enum loam_status loam_space_protect(struct loam_space *space,
 LOAM_NODISCARD enum loam_status loam_space_batch_replace(struct loam_space_batch *batch,
                                                          loam_virt at, loam_phys phys,
                                                          struct loam_attr attr);
+
+struct loam_translation;
+
+/**
+ * Put a tag in the place of a page that is mapped, in one step: what runs meanwhile uses the
+ * page, or faults and finds the tag.
+ *
+ * @param at    of a page; a larger one is split
+ * @param value of the tag, below 2^56: where the contents go to, say
+ * @param out   what the page was. Its accessed and dirty bits are final; its contents are,
+ *              and its memory is the caller's, when the batch is finished
+ *
+ * @return as loam_space_batch_unmap(); LOAM_INVALID for another value, too
+ */
+LOAM_NODISCARD enum loam_status loam_space_batch_swap_out(struct loam_space_batch *batch,
+                                                          loam_virt at, uint64_t value,
+                                                          struct loam_translation *out);
+
+/**
+ * Map a page in the place of a tag, in one step, if it is this one: of several that bring the
+ * contents back at the same time one succeeds. Flushes as loam_space_map() does.
+ *
+ * @param at    page-aligned; a larger tag is split
+ * @param value the tag must have
+ * @param phys  as in loam_space_map()
+ *
+ * @return LOAM_OK; LOAM_INVALID; LOAM_NOT_FOUND: there is no such tag, or no more;
+ *         LOAM_NO_MEMORY as loam_space_batch_unmap()
+ */
+LOAM_NODISCARD enum loam_status loam_space_swap_in(struct loam_space *space, loam_virt at,
+                                                   uint64_t value, loam_phys phys,
+                                                   struct loam_attr attr);
 
 /**
  * Share all of the lower half of a space with an empty one: pages are mapped in both

@@ -133,6 +133,22 @@ static inline loam_page_bits paging_bits(uint64_t entry)
            ((entry & PTE_DIRTY) != 0 ? LOAM_PAGE_DIRTY : 0);
 }
 
+/* What a page's entry says of the byte at @p offset in it. */
+static inline struct loam_translation paging_translation(const struct loam_space *space,
+                                                         uint64_t entry, unsigned level,
+                                                         uint64_t offset)
+{
+    const struct loam_translation found = {
+        .phys = loam_phys_at(pte_leaf_phys(entry, level) + offset),
+        .attr = pte_attr(&space->features, entry, level),
+        .page_size = pte_span(level),
+        .is_cow = (entry & PTE_COW) != 0,
+        .bits = paging_bits(entry),
+        .soft = (unsigned)((entry & PTE_SOFT) >> PTE_SOFT_SHIFT),
+    };
+    return found;
+}
+
 /* ---- locks --------------------------------------------------------------- */
 
 /* The stripes of all regions of a range. */

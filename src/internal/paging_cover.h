@@ -16,6 +16,8 @@ static inline bool paging_cover_takes(const struct paging_edit *edit, uint64_t e
 {
     if (pte_is_present(entry) && !pte_is_leaf(entry, level))
         return false;
+    if (edit->verb == PAGING_SWAP_IN)
+        return entry == edit->mark;
     return (edit->kinds & PAGING_KIND(paging_kind(entry))) != 0;
 }
 
@@ -43,6 +45,22 @@ static inline unsigned paging_cover_run_locked(struct paging_edit *edit,
     return count;
 }
 
+/* Neighbours that cannot be changed, the first of which is one, up to the next table. */
+static inline unsigned paging_cover_hole_locked(struct paging_edit *edit,
+                                                const struct paging_slot *slot)
+    LOAM_NEEDS(edit->walk.space->locks)
+{
+    unsigned count = 1;
+
+    for (; slot->index + count < PTE_COUNT; count++) {
+        const uint64_t entry = paging_load(&slot->table[slot->index + count]);
+        if ((pte_is_present(entry) && !pte_is_leaf(entry, slot->level)) ||
+            paging_cover_takes(edit, entry, slot->level))
+            break;
+    }
+    return count;
+}
+
 /* Bytes of a range that @p count entries from the one that holds @p virt cover;
  * perhaps more than the range has left. */
 static inline uint64_t paging_covered(const struct paging_slot *slot, uint64_t virt, unsigned count)
@@ -51,7 +69,7 @@ static inline uint64_t paging_covered(const struct paging_slot *slot, uint64_t v
     return count * span - (virt & (span - 1));
 }
 
-/* Level of the entry that @p boundary cuts in two; 1: it cuts none. What lies above it
+/* Level of the entry to be changed that @p boundary cuts in two; 1: it cuts none. What lies above it
  * may be in a region of others: its table of level 1 is not looked at. */
 static inline unsigned paging_cut_level_locked(struct paging_edit *edit, uint64_t boundary)
     LOAM_NEEDS(edit->walk.space->locks)
@@ -59,8 +77,7 @@ static inline unsigned paging_cut_level_locked(struct paging_edit *edit, uint64_
     if ((boundary & (pte_span(PTE_LEAF_MAX) - 1)) == 0)
         return 1;
     const struct paging_slot slot = paging_find_locked(&edit->walk, boundary, 2);
-    const bool whole = slot.entry == 0 ||
-                       (pte_is_present(slot.entry) && !pte_is_leaf(slot.entry, slot.level)) ||
+    const bool whole = !paging_cover_takes(edit, slot.entry, slot.level) ||
                        (boundary & (pte_span(slot.level) - 1)) == 0;
 
     return whole ? 1 : slot.level;
@@ -94,8 +111,12 @@ static inline enum loam_status paging_cover_check_locked(struct paging_edit *edi
         const uint64_t virt = edit->virt + done;
         const struct paging_slot slot = paging_find_locked(&edit->walk, virt, 1);
         const unsigned count = paging_cover_run_locked(edit, &slot, virt, edit->size - done);
-        if (count == 0)
+        if (count == 0 && !edit->skips)
             return LOAM_NOT_FOUND;
+        if (count == 0) {
+            done += paging_covered(&slot, virt, paging_cover_hole_locked(edit, &slot));
+            continue;
+        }
         edit->wants_all = edit->wants_all || slot.level > 2;
         done += paging_covered(&slot, virt, count);
     }
@@ -138,6 +159,8 @@ static inline uint64_t paging_cover_changed(const struct paging_edit *edit, uint
         return pte_protect(entry, level, edit->bits[level]);
     if (edit->verb == PAGING_CLEAR)
         return entry & ~edit->mark;
+    if (edit->verb == PAGING_SWAP_OUT)
+        return edit->mark;
     if (edit->verb == PAGING_REPLACE)
         return edit->phys | edit->bits[1] | (entry & (PTE_SOFT | PTE_DIRTY));
     return (entry & ~PTE_SOFT) | edit->mark; /* PAGING_SOFT */
@@ -272,11 +295,14 @@ static inline void paging_cover_change_locked(struct paging_edit *edit,
             paging_publish(&entry[i],
                            pte_held_phys(paging_load(&entry[i])) | edit->bits[slot->level]);
         return;
+    case PAGING_SWAP_IN:
+        paging_publish(entry, edit->phys | edit->bits[1]);
+        return;
     case PAGING_UNTAG:
         for (unsigned i = 0; i < count; i++)
             paging_store(&entry[i], 0);
         return;
-    default: /* PAGING_CLEAR, PAGING_SOFT, PAGING_REPLACE */
+    default: /* PAGING_CLEAR, PAGING_SOFT, PAGING_REPLACE, PAGING_SWAP_OUT */
         for (unsigned i = 0; i < count; i++) {
             paging_require_ours(edit->walk.space, paging_load(&entry[i]), slot->level,
                                 slot->index + i);
@@ -291,8 +317,33 @@ static inline unsigned paging_cover_count_locked(struct paging_edit *edit,
                                                  const struct paging_slot *slot, uint64_t virt,
                                                  uint64_t left) LOAM_NEEDS(edit->walk.space->locks)
 {
-    return slot->level == 1 ? paging_reach(1, slot->index, left)
-                            : paging_cover_run_locked(edit, slot, virt, left);
+    return slot->level == 1 && !edit->skips ? paging_reach(1, slot->index, left)
+                                            : paging_cover_run_locked(edit, slot, virt, left);
+}
+
+/* A run was changed: what its table, and the flush, have to know. @return is the table
+ * still there? */
+static inline bool paging_cover_settle_locked(struct paging_edit *edit,
+                                              const struct paging_slot *slot, uint64_t virt,
+                                              unsigned count) LOAM_NEEDS(edit->walk.space->locks)
+{
+    const uint64_t span = pte_span(slot->level);
+
+    if (slot->level < edit->smallest)
+        edit->smallest = slot->level;
+    if (edit->skips)
+        paging_note(edit->batch, loam_virt_range_of(loam_virt_at(virt), count * span), span);
+    if (edit->verb == PAGING_UNMAP || edit->verb == PAGING_UNTAG) {
+        if (paging_count_locked(&edit->walk, slot->level, -(int)count) != 0)
+            return true;
+        paging_prune_locked(edit, slot->level);
+        return false;
+    }
+    if (slot->level == 1 && (edit->verb == PAGING_DETACH || edit->verb == PAGING_SWAP_OUT)) {
+        paging_word *const link = paging_link_of(&edit->walk, 1);
+        paging_store(link, paging_load(link) | PTE_MIXED);
+    }
+    return true;
 }
 
 static inline void paging_cover_commit_locked(struct paging_edit *edit)
@@ -302,27 +353,22 @@ static inline void paging_cover_commit_locked(struct paging_edit *edit)
 
     paging_split_locked(edit, edit->virt);
     paging_split_locked(edit, edit->virt + edit->size);
-    edit->smallest = PTE_LEAF_MAX;
+    edit->smallest = PTE_LEAF_MAX + 1;
     for (uint64_t done = 0; done < edit->size;) {
         const uint64_t virt = edit->virt + done;
         const struct paging_slot slot = paging_find_locked(&edit->walk, virt, 1);
         const unsigned count = paging_cover_count_locked(edit, &slot, virt, edit->size - done);
-        LOAM_ASSERT(count != 0);
-        paging_cover_change_locked(edit, &slot, count);
-        if (slot.level < edit->smallest)
-            edit->smallest = slot.level;
-        done += count * pte_span(slot.level);
-        if (clears && paging_count_locked(&edit->walk, slot.level, -(int)count) == 0) {
-            paging_prune_locked(edit, slot.level);
+        LOAM_ASSERT(count != 0 || edit->skips);
+        if (count == 0) {
+            done += paging_covered(&slot, virt, paging_cover_hole_locked(edit, &slot));
             continue;
         }
-        if (slot.level == 1) {
-            if (edit->verb == PAGING_DETACH) {
-                paging_word *const link = paging_link_of(&edit->walk, 1);
-                paging_store(link, paging_load(link) | PTE_MIXED);
-            }
+        paging_cover_change_locked(edit, &slot, count);
+        done += count * pte_span(slot.level);
+        if (!paging_cover_settle_locked(edit, &slot, virt, count))
+            continue;
+        if (slot.level == 1)
             paging_remember_locked(&edit->walk);
-        }
         if (!clears && edit->verb != PAGING_CLEAR) /* merging would set the bits again */
             paging_note_merge_locked(edit, slot.level);
     }

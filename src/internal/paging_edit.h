@@ -28,6 +28,8 @@ enum paging_verb {
     PAGING_CLEAR,
     PAGING_SOFT,
     PAGING_REPLACE,
+    PAGING_SWAP_OUT,
+    PAGING_SWAP_IN,
 };
 
 #define PAGING_KIND(kind) (1u << (kind))
@@ -35,11 +37,12 @@ enum paging_verb {
 struct paging_edit {
     enum paging_verb verb;
     uint64_t virt, size;
-    uint64_t phys;                   /* MAP, REPLACE; TAG: virt, whose alignment decides */
+    uint64_t phys;                   /* MAP, REPLACE, SWAP_IN; TAG: virt, whose alignment decides */
     const loam_phys *frame;          /* MAP_FRAMES, HOLD */
-    uint64_t mark;                   /* TAG: the entry; SOFT, CLEAR: the bits */
+    uint64_t mark;                   /* TAG, SWAP_OUT, SWAP_IN: the entry; SOFT, CLEAR: the bits */
     unsigned level_max;              /* fill: of the largest entries */
     unsigned kinds;                  /* cover: PAGING_KIND() of what may be there */
+    bool skips;                      /* cover: what else there is stays */
     uint64_t bits[PTE_LEAF_MAX + 1]; /* attributes by level */
     struct loam_space_batch *batch;
 
@@ -50,8 +53,8 @@ struct paging_edit {
     bool upper;        /* some table of level 2 has become empty */
     uint64_t tables;   /* needed */
     loam_phys list;    /* of tables, as many or more */
-    unsigned smallest; /* level that was changed */
-    uint64_t seen;     /* CLEAR: what was set */
+    unsigned smallest; /* level that was changed; above PTE_LEAF_MAX: nothing was */
+    uint64_t seen;     /* what the entries that were changed had set */
 };
 
 /* ---- requests ------------------------------------------------------------ */
@@ -102,6 +105,16 @@ static inline void paging_begin(struct paging_edit *edit, struct loam_space *spa
     edit->seen = 0;
     edit->list = loam_phys_none();
     paging_walk_begin(&edit->walk, space);
+}
+
+/* Translations of the range are stale. */
+static inline void paging_note(struct loam_space_batch *batch, struct loam_virt_range virt,
+                               uint64_t page_size)
+{
+    if (atomic_load_explicit(&batch->space->has_local, memory_order_relaxed) != 0)
+        loam_tlb_batch_add(&batch->tlb, virt, page_size);
+    else
+        loam_tlb_batch_add_global(&batch->tlb, virt, page_size);
 }
 
 static inline void paging_require_open(const struct loam_space_batch *batch)
