@@ -42,8 +42,8 @@ static void step_wildly(void)
     if (range_is_valid(r.virt, r.size))
         return;
     r.frames = (size_t)(r.size / LOAM_PAGE_SIZE);
-    for (r.verb = DO_MAP; r.verb <= DO_REPLACE; r.verb++) {
-        if (r.verb == DO_MAP_FRAMES || r.verb == DO_HOLD || r.verb == DO_REPLACE)
+    for (r.verb = DO_MAP; r.verb <= DO_UNMAP_ANY; r.verb++) {
+        if (r.verb == DO_MAP_FRAMES || r.verb == DO_HOLD)
             continue; /* their ranges are made of a start and a count */
         CELLS_CHECK(call(&r) == LOAM_INVALID);
     }

@@ -17,7 +17,10 @@ enum cells_verb {
     DO_PROTECT,
     DO_CLEAR,
     DO_SOFT,
+    DO_UNMAP_ANY,
     DO_REPLACE,
+    DO_SWAP_OUT,
+    DO_SWAP_IN,
     DO_COLLECT,
     DO_VERBS,
 };
@@ -31,6 +34,7 @@ struct request {
     enum loam_entry_kind kind; /* of a tag */
     unsigned soft;
     loam_page_bits bits, seen;
+    struct loam_translation was; /* SWAP_OUT */
     const loam_phys *frame;
     size_t frames;
     bool batched; /* in the open batch */
@@ -119,8 +123,9 @@ static enum cells_verb choose_verb(enum loam_entry_kind kind)
 {
     static const enum cells_verb empty[] = { DO_MAP,  DO_MAP,  DO_MAP, DO_MAP_FRAMES,
                                              DO_HOLD, DO_HOLD, DO_TAG };
-    static const enum cells_verb page[] = { DO_UNMAP,   DO_UNMAP, DO_DETACH, DO_PROTECT,
-                                            DO_PROTECT, DO_CLEAR, DO_SOFT,   DO_REPLACE };
+    static const enum cells_verb page[] = { DO_UNMAP,    DO_UNMAP,    DO_DETACH,   DO_PROTECT,
+                                            DO_PROTECT,  DO_CLEAR,    DO_SOFT,     DO_REPLACE,
+                                            DO_SWAP_OUT, DO_SWAP_OUT, DO_UNMAP_ANY };
 
     switch (kind) {
     case LOAM_ENTRY_EMPTY:
@@ -129,9 +134,17 @@ static enum cells_verb choose_verb(enum loam_entry_kind kind)
         return page[cells_choose(sizeof page / sizeof page[0])];
     case LOAM_ENTRY_HELD:
         return cells_choose(3) == 0 ? DO_COLLECT : DO_PUBLISH;
+    case LOAM_ENTRY_TAG:
+        return cells_choose(2) == 0 ? DO_UNTAG : DO_SWAP_IN;
     default:
         return DO_UNTAG;
     }
+}
+
+/* Is it of one small page? */
+static bool is_of_a_page(enum cells_verb verb)
+{
+    return verb == DO_REPLACE || verb == DO_SWAP_OUT || verb == DO_SWAP_IN;
 }
 
 /* End the request where the kind of cells changes. */
@@ -155,9 +168,10 @@ static struct request choose_request(void)
     r.verb = (enum cells_verb)cells_choose(DO_VERBS);
     if (cells_choose(8) != 0) {
         r.verb = choose_verb(r.window->cell[r.start].kind);
-        make_feasible(&r);
+        if (r.verb != DO_UNMAP_ANY)
+            make_feasible(&r);
     }
-    if (r.verb == DO_REPLACE)
+    if (is_of_a_page(r.verb))
         r.end = r.start + 1;
     if (r.verb == DO_MAP_FRAMES || r.verb == DO_HOLD) {
         const uint64_t max = CELLS_FRAMES * LOAM_PAGE_SIZE / r.window->cell_bytes;
@@ -169,6 +183,8 @@ static struct request choose_request(void)
     r.attr = choose_attr(r.window->is_lower);
     r.kind = cells_choose(2) == 0 ? LOAM_ENTRY_GUARD : LOAM_ENTRY_TAG;
     r.value = cells_choose(4) == 0 ? (UINT64_C(1) << 56) - 1 : cells_choose(3);
+    if (r.verb == DO_SWAP_IN && cells_choose(8) != 0)
+        r.value = r.window->cell[r.start].value & ((UINT64_C(1) << 56) - 1);
     r.soft = (unsigned)cells_choose(32) == 0 ? 8 : (unsigned)cells_choose(8);
     r.bits = (loam_page_bits)cells_choose(4);
     if (r.verb == DO_MAP_FRAMES || r.verb == DO_HOLD) {
@@ -184,8 +200,8 @@ static bool may_ask(const struct request *r)
 {
     struct loam_entry first, last;
 
-    if ((r->verb == DO_REPLACE || r->verb == DO_MAP_FRAMES || r->verb == DO_HOLD) &&
-        r->window->cell_bytes > (r->verb == DO_REPLACE ? 1u << 12 : 1u << 21))
+    if ((is_of_a_page(r->verb) || r->verb == DO_MAP_FRAMES || r->verb == DO_HOLD) &&
+        r->window->cell_bytes > (is_of_a_page(r->verb) ? 1u << 12 : 1u << 21))
         return false;
     if (r->verb != DO_COLLECT)
         return true;

@@ -29,6 +29,7 @@ static bool request_is_valid(const struct request *r)
     switch (r->verb) {
     case DO_MAP:
     case DO_REPLACE:
+    case DO_SWAP_IN:
         return attr && phys_is_valid(r->phys, r->size);
     case DO_MAP_FRAMES:
     case DO_HOLD:
@@ -64,7 +65,12 @@ static enum loam_status expected_status(const struct request *r)
         return cells_are(r, 1u << LOAM_ENTRY_GUARD | 1u << LOAM_ENTRY_TAG) ? LOAM_OK
                                                                            : LOAM_NOT_FOUND;
     case DO_COLLECT:
+    case DO_UNMAP_ANY:
         return LOAM_OK;
+    case DO_SWAP_IN:
+        return cells_are(r, 1u << LOAM_ENTRY_TAG) && r->window->cell[r->start].value == r->value
+                   ? LOAM_OK
+                   : LOAM_NOT_FOUND;
     default:
         return cells_are(r, 1u << LOAM_ENTRY_PAGE) ? LOAM_OK : LOAM_NOT_FOUND;
     }
@@ -109,6 +115,18 @@ static void clear_cell(struct cell *cell, const struct request *r)
     cell->written = cell->written && (r->bits & LOAM_PAGE_DIRTY) == 0;
 }
 
+/* What was there before the tag. */
+static void check_swapped(const struct cell *cell, const struct request *r)
+{
+    const struct loam_translation *const was = &r->was;
+
+    CELLS_CHECK(was->phys.addr == cell->value && was->page_size == LOAM_PAGE_SIZE);
+    CELLS_CHECK(cells_same_attr(was->attr, cells_effective(cell->attr)));
+    CELLS_CHECK(was->is_cow == cell->cow && was->soft == cell->soft);
+    CELLS_CHECK(!cell->touched || (was->bits & LOAM_PAGE_ACCESSED) != 0);
+    CELLS_CHECK(!cell->written || (was->bits & LOAM_PAGE_DIRTY) != 0);
+}
+
 static void apply_to_cell(struct cell *cell, const struct request *r, unsigned i)
 {
     switch (r->verb) {
@@ -120,6 +138,16 @@ static void apply_to_cell(struct cell *cell, const struct request *r, unsigned i
         cell->written = before.written;
         break;
     }
+    case DO_SWAP_OUT:
+        check_swapped(cell, r);
+        become(cell, LOAM_ENTRY_TAG, r->value);
+        break;
+    case DO_UNMAP_ANY:
+        if (cell->kind != LOAM_ENTRY_PAGE)
+            return;
+        become(cell, LOAM_ENTRY_EMPTY, 0);
+        break;
+    case DO_SWAP_IN:
     case DO_MAP:
     case DO_MAP_FRAMES:
         become(cell, LOAM_ENTRY_PAGE, placed_at(r, i));
@@ -171,6 +199,10 @@ static enum loam_status call_batch(struct loam_space_batch *batch, struct reques
         return loam_space_batch_protect(batch, virt, r->attr);
     case DO_CLEAR:
         return loam_space_batch_clear(batch, virt, r->bits, &r->seen);
+    case DO_UNMAP_ANY:
+        return loam_space_batch_unmap_any(batch, virt);
+    case DO_SWAP_OUT:
+        return loam_space_batch_swap_out(batch, virt.start, r->value, &r->was);
     default: /* DO_REPLACE */
         return loam_space_batch_replace(batch, virt.start, loam_phys_at(r->phys), r->attr);
     }
@@ -195,6 +227,9 @@ static enum loam_status call_alone(struct request *r)
         return loam_space_publish(&cells.space, virt, r->attr);
     case DO_SOFT:
         return loam_space_set_soft(&cells.space, virt, r->soft);
+    case DO_SWAP_IN:
+        return loam_space_swap_in(&cells.space, virt.start, r->value, loam_phys_at(r->phys),
+                                  r->attr);
     case DO_UNMAP:
         return loam_space_unmap(&cells.space, virt);
     default: /* DO_PROTECT */
@@ -246,7 +281,8 @@ static enum loam_status call(struct request *r)
     if (r->verb == DO_COLLECT)
         return collect(r);
     const bool by_batch = (r->verb >= DO_UNMAP && r->verb <= DO_DETACH) || r->verb == DO_PROTECT ||
-                          r->verb == DO_CLEAR || r->verb == DO_REPLACE;
+                          r->verb == DO_CLEAR ||
+                          (r->verb >= DO_UNMAP_ANY && r->verb <= DO_SWAP_OUT);
     r->batched = r->batched && by_batch;
     if (r->batched) {
         st = call_batch(&cells.batch, r);
