@@ -3,7 +3,8 @@
  *
  * The library is built with LOAM_X86_SIM, because a program may not turn interrupts
  * off. What it may do of that, reading the flags, it does here: the rest of the
- * ticket lock is the kernel's own. The TLB hook counts, and flushes nothing.
+ * ticket lock is the kernel's own. The TLB hook counts, and flushes nothing. What is timed
+ * is not connected to any CPU's state; what counts shootdowns is, to CPUs that are numbers.
  */
 #include <loam/boot/adapter.h>
 #include <loam/paging.h>
@@ -16,13 +17,22 @@
 static struct loam_stock stock;
 static struct loam_space space;
 static uint64_t flushes; /* calls of the hook since the program started */
+static uint64_t asked;   /* CPUs that they asked */
+static unsigned current_cpu;
+static uint64_t cr3, cr4; /* nobody reads what another CPU wrote */
 
 /* ---- the port ------------------------------------------------------------------ */
 
 void loam_port_tlb_flush(const struct loam_tlb_flush *flush)
 {
-    (void)flush;
     flushes++;
+    for (size_t i = 0; i < sizeof flush->cpus.word / sizeof flush->cpus.word[0]; i++)
+        asked += (unsigned)__builtin_popcountll(flush->cpus.word[i]);
+}
+
+unsigned loam_port_cpu(void)
+{
+    return current_cpu;
 }
 
 uint64_t loam_x86_irq_save(void)
@@ -43,7 +53,7 @@ void loam_x86_pause(void)
     __builtin_ia32_pause();
 }
 
-/* The space is not connected to any CPU's state, so nobody comes here. */
+/* No CPU here has any of these. */
 static _Noreturn void unexpected(void)
 {
     bench_fail("touches the processor", "loam");
@@ -51,30 +61,27 @@ static _Noreturn void unexpected(void)
 
 uint64_t loam_x86_read_cr3(void)
 {
-    unexpected();
+    return cr3;
 }
 
 void loam_x86_write_cr3(uint64_t value)
 {
-    (void)value;
-    unexpected();
+    cr3 = value;
 }
 
 uint64_t loam_x86_read_cr4(void)
 {
-    unexpected();
+    return cr4;
 }
 
 void loam_x86_write_cr4(uint64_t value)
 {
-    (void)value;
-    unexpected();
+    cr4 = value;
 }
 
 void loam_x86_invlpg(loam_virt page)
 {
     (void)page;
-    unexpected();
 }
 
 void loam_x86_invpcid(uint64_t type, uint64_t pcid, loam_virt page)
@@ -82,7 +89,6 @@ void loam_x86_invpcid(uint64_t type, uint64_t pcid, loam_virt page)
     (void)type;
     (void)pcid;
     (void)page;
-    unexpected();
 }
 
 void loam_x86_invlpgb(uint64_t what, uint32_t count, uint32_t tags)
@@ -105,14 +111,12 @@ static struct loam_virt_range range_of(uint64_t virt, uint64_t size)
     return loam_virt_range_of(loam_virt_at(virt), size);
 }
 
+static const struct loam_cpu_features features = {
+    .nx = true, .gib_pages = true, .global_pages = true, .pat = true, .phys_bits = 48, .levels = 4
+};
+
 static bool loam_init(const struct paging_setup *setup)
 {
-    const struct loam_cpu_features features = { .nx = true,
-                                                .gib_pages = true,
-                                                .global_pages = true,
-                                                .pat = true,
-                                                .phys_bits = 48,
-                                                .levels = 4 };
     const uint64_t memory = (uint64_t)(uintptr_t)setup->memory;
 
     loam_stock_init(&stock, loam_boot_hhdm(memory - PAGING_TABLES), NULL);
@@ -170,6 +174,32 @@ static uint64_t loam_translate(uint64_t virt)
 {
     const loam_phys phys = loam_space_translate(&space, loam_virt_at(virt));
     return loam_phys_is_none(phys) ? PAGING_NONE : phys.addr;
+}
+
+/* ---- shootdowns ---------------------------------------------------------------- */
+
+struct paging_shootdowns paging_shootdowns(const struct paging_setup *setup, unsigned cpus,
+                                           const uint64_t *virts, size_t count, size_t job)
+{
+    static struct loam_tlb tlb;
+    const struct loam_attr attr = { LOAM_PROT_WRITE | LOAM_PROT_GLOBAL, LOAM_CACHE_WB };
+
+    if (!loam_init(setup) || loam_space_map(&space, range_of(PAGING_AREA, setup->area_bytes),
+                                            loam_phys_at(0), attr) != LOAM_OK)
+        bench_fail("refuses the memory", "loam");
+    loam_tlb_init(&tlb, &features, cpus);
+    loam_tlb_connect(&tlb, &space.tlb, space.root, true);
+    for (current_cpu = cpus; current_cpu-- > 1;)
+        loam_tlb_online(&tlb);
+    current_cpu = 0;
+    loam_tlb_online(&tlb);
+    const struct paging_shootdowns before = { flushes, asked };
+    for (size_t i = 0; i < count; i += job) {
+        if (loam_unmap_pages(&virts[i], count - i < job ? count - i : job) == PAGING_NONE)
+            bench_fail("fails", "loam");
+    }
+    const struct paging_shootdowns found = { flushes - before.flushes, asked - before.ipis };
+    return found;
 }
 
 const struct paging_peer paging_loam[] = {

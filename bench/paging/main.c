@@ -21,6 +21,8 @@
 #define TIMES      4u /* a slice does all so often: small areas take little time */
 #define JOB        ((size_t)1000)
 
+#define SHOOTDOWN_CPUS 4u
+
 #define SMALL_AREA GIB         /* in 4K */
 #define LARGE_AREA (64 * GIB)  /* in 4K */
 #define WIDE_AREA  (256 * GIB) /* in 2M */
@@ -199,6 +201,21 @@ static void time_all(struct bench *bench)
     bench_progress("%s", "");
 }
 
+/* Of 1000 pages in any order: all alone, and all in one batch; on 4 CPUs. */
+static void count_shootdowns(struct bench *bench)
+{
+    const struct paging_setup setup = { bench->memory, 16, 4 * PAGING_LARGE, PAGING_PAGE };
+
+    for (size_t job = 1; job <= JOB; job *= JOB) {
+        bench_draw(bench, 4 * PAGING_LARGE / PAGING_PAGE);
+        const struct paging_shootdowns found =
+            paging_shootdowns(&setup, SHOOTDOWN_CPUS, bench->virts, JOB, job);
+        (void)fprintf(bench->out, "1,%s,loam,%llu,%llu\n",
+                      job == 1 ? "shootdown_alone" : "shootdown_batch",
+                      (unsigned long long)found.ipis, (unsigned long long)found.flushes);
+    }
+}
+
 /* ---- set-up -------------------------------------------------------------------- */
 
 /* Touched. */
@@ -260,5 +277,7 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < bench.peer_count; i++)
         bench_check(&bench, bench.peers[i]);
     time_all(&bench);
+    if (bench_is_listed("loam", list))
+        count_shootdowns(&bench);
     return bench.out != stdout && fclose(bench.out) != 0;
 }

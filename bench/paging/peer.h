@@ -44,6 +44,22 @@ struct paging_peer {
     uint64_t (*translate)(uint64_t virt); /* physical address or PAGING_NONE */
 };
 
+/* What unmapping takes of the other CPUs. */
+struct paging_shootdowns {
+    uint64_t flushes; /* calls of the hook */
+    uint64_t ipis;    /* CPUs that they asked */
+};
+
+/**
+ * Map an area for Loam alone, and unmap pages of it on one of @p cpus CPUs.
+ *
+ * @param setup of 4 KiB pages
+ * @param virts @p count pages of the area
+ * @param job   so many in one batch
+ */
+struct paging_shootdowns paging_shootdowns(const struct paging_setup *setup, unsigned cpus,
+                                           const uint64_t *virts, size_t count, size_t job);
+
 /* Each table ends with an entry without a name. */
 extern const struct paging_peer paging_loam[];
 extern const struct paging_peer paging_limit[]; /* no page tables: what none can beat */

@@ -46,7 +46,11 @@ class Results:
     def __init__(self, raw):
         self.ns = collections.defaultdict(dict)  # {round: ns for a page}
         self.flushes = {}  # for 1000 unmaps, by peer: the same in every round
+        self.shootdowns = {}  # (flushes, IPIs) for 1000 unmaps of Loam on 4 CPUs
         for row in reports.rows_of(raw):
+            if row["operation"].startswith("shootdown"):
+                self.shootdowns[row["operation"]] = float(row["flushes"]), float(row["ns"])
+                continue
             self.ns[row["operation"], row["peer"]][row["round"]] = float(row["ns"])
             if row["operation"] == "jobs":
                 self.flushes[row["peer"]] = float(row["flushes"])
@@ -77,6 +81,9 @@ def figures(results):
               if name in RANGES]
     found += [(f"paging.{name}.vs_multiarch", results.ratio(name, "loam", "multiarch"),
                f"<={target / crate:.3f}") for name, (target, _, crate) in TARGETS.items()]
+    flushes, ipis = results.shootdowns["shootdown_batch"]
+    found += [("paging.unmap_1000.flushes", flushes, "<=1"),
+              ("paging.unmap_1000.ipis", ipis, "<=3")]
     return [reports.figure_of(*figure) for figure in found]
 
 
@@ -100,6 +107,13 @@ def flush_table(results):
     return reports.table(["", "flushes for 1000 unmaps"],
                          [[f"`{peer}`", f"{results.flushes[peer]:g}"]
                           for peer in PEERS if peer not in ("limit", "empty")])
+
+
+def shootdown_table(results):
+    heads = {"shootdown_alone": "one by one", "shootdown_batch": "in one batch"}
+    return reports.table(["1000 unmaps on one of 4 CPUs", "flushes", "CPUs asked"],
+                         [[head, *(f"{count:g}" for count in results.shootdowns[name])]
+                          for name, head in heads.items()])
 
 
 def document(arguments, results):
@@ -155,6 +169,9 @@ def document(arguments, results):
               "after every page, `multiarch` once,",
               "everything, where there are more than 32 pages.", ""]
     lines += flush_table(results)
+    lines += ["What Loam asks of the other CPUs, where it knows which are online: an "
+              "interprocessor interrupt each.", ""]
+    lines += shootdown_table(results)
     return "\n".join(lines).rstrip() + "\n"
 
 
