@@ -45,6 +45,7 @@
 #include "src/types.c"
 #include "src/usage.c"
 #include "src/vmap.c"
+#include "src/vmap_fill.c"
 #include "src/vmap_look.c"
 #include "src/vrange.c"
 #include "src/vrange_look.c"

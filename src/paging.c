@@ -326,6 +326,20 @@ enum loam_status loam_space_hold(struct loam_space *space, loam_virt at, const l
     return paging_fill_frames(space, &edit, at, count);
 }
 
+enum loam_status loam_space_hold_range(struct loam_space *space, struct loam_virt_range virt,
+                                       loam_phys phys)
+{
+    struct paging_edit edit = { .verb = PAGING_HOLD, .frame = NULL };
+
+    if (!paging_range_is_valid(space, virt) || !paging_phys_is_valid(space, phys, virt.size))
+        return LOAM_INVALID;
+    edit.virt = virt.start.addr;
+    edit.size = virt.size;
+    edit.phys = phys.addr;
+    edit.level_max = space->features.gib_pages ? PTE_LEAF_MAX : PTE_LEAF_MAX - 1;
+    return paging_fill(space, &edit);
+}
+
 enum loam_status loam_space_tag(struct loam_space *space, struct loam_virt_range virt,
                                 enum loam_entry_kind kind, uint64_t value)
 {

@@ -13,174 +13,18 @@
 #include "internal/books.h"
 #include "internal/check.h"
 #include "internal/try.h"
+#include "internal/vmap.h"
 
-#define VMAP_OWNER   LOAM_OWNER_KERNEL
-#define VMAP_BATCH   32u  /* frames at a time, on the stack */
-#define VMAP_RUNS    16u  /* of frames that are collected, likewise */
-#define VMAP_TRIES   64u  /* at addresses that another CPU is purging */
-#define VMAP_NODES   2u   /* spare frames for records that are kept */
-#define VMAP_MANY    512u /* pages: worth a look at how many are free */
-#define VMAP_SIZE_2M (LOAM_PAGE_SIZE << LOAM_ORDER_2M)
+#define VMAP_TRIES   64u /* at addresses that another CPU is purging */
+#define VMAP_NODES   2u  /* spare frames for records that are kept */
 #define VMAP_SIZE_1G (LOAM_PAGE_SIZE << LOAM_ORDER_1G)
 
-/* ---- frames -------------------------------------------------------------- */
+/* ---- addresses ----------------------------------------------------------- */
 
 static uint64_t vmap_pages_of(uint64_t bytes)
 {
     return bytes / LOAM_PAGE_SIZE + !loam_is_page_aligned(bytes);
 }
-
-static size_t vmap_take_some(struct loam *mm, loam_phys *frame, size_t count, bool is_zeroed)
-{
-    size_t taken = 0;
-
-    if (!is_zeroed)
-        return loam_take_bulk(mm, LOAM_ZONE_ANY, VMAP_OWNER, frame, count);
-    for (; taken < count; taken++) {
-        frame[taken] = loam_take_zeroed(mm, 0, LOAM_ZONE_ANY, VMAP_OWNER);
-        if (loam_phys_is_none(frame[taken]))
-            break;
-    }
-    return taken;
-}
-
-/* All or none. What waits is freed if it has to be. */
-static enum loam_status vmap_take(struct loam *mm, loam_phys *frame, size_t count, bool is_zeroed)
-{
-    size_t taken = 0;
-
-    do { /* ends: each turn frees something that waited */
-        taken += vmap_take_some(mm, frame + taken, count - taken, is_zeroed);
-    } while (taken < count && loam_vmap_purge(mm));
-    if (taken == count)
-        return LOAM_OK;
-    loam_give_bulk(mm, VMAP_OWNER, frame, taken);
-    return LOAM_NO_MEMORY;
-}
-
-static void vmap_give_run(struct loam *mm, struct loam_phys_range run)
-{
-    loam_phys frame[VMAP_BATCH];
-
-    while (run.size != 0) { /* ends: it gets shorter */
-        size_t count = 0;
-        for (; count < VMAP_BATCH && run.size != 0; count++) {
-            frame[count] = run.start;
-            run.start.addr += LOAM_PAGE_SIZE;
-            run.size -= LOAM_PAGE_SIZE;
-        }
-        loam_give_bulk(mm, VMAP_OWNER, frame, count);
-    }
-}
-
-/* Free the frames that are held in a range; every CPU has forgotten them. */
-static void vmap_collect(struct loam *mm, struct loam_space_batch *batch,
-                         struct loam_virt_range range)
-{
-    struct loam_phys_range run[VMAP_RUNS];
-    size_t count;
-
-    while ((count = loam_space_batch_collect(batch, &range, run, VMAP_RUNS)) != 0) {
-        for (size_t i = 0; i < count; i++) /* ends: the range gets shorter */
-            vmap_give_run(mm, run[i]);
-    }
-}
-
-static void vmap_collect_alone(struct loam *mm, struct loam_virt_range range)
-{
-    struct loam_space_batch batch;
-
-    if (range.size == 0)
-        return;
-    loam_space_batch_begin(&batch, &mm->space);
-    vmap_collect(mm, &batch, range);
-    loam_space_batch_finish(&batch);
-}
-
-/* ---- page tables --------------------------------------------------------- */
-
-/* One change, and what it takes. */
-struct vmap_edit {
-    struct loam_virt_range virt;
-    const loam_phys *frame; /* to hold, one for each page; NULL: to map */
-    loam_phys phys;
-    struct loam_attr attr;
-};
-
-static enum loam_status vmap_try(struct loam *mm, const struct vmap_edit *edit)
-{
-    if (edit->frame == NULL)
-        return loam_space_map(&mm->space, edit->virt, edit->phys, edit->attr);
-    return loam_space_hold(&mm->space, edit->virt.start, edit->frame,
-                           (size_t)(edit->virt.size >> LOAM_PAGE_SHIFT));
-}
-
-/* Repeated with more and more spare tables, until it has enough or there are none. */
-static enum loam_status vmap_change(struct loam *mm, const struct vmap_edit *edit)
-{
-    enum loam_status status;
-
-    do { /* ends: what waits becomes less */
-        uint64_t more = 0;
-        do
-            status = vmap_try(mm, edit);
-        while (loam_more_tables(mm, status, &more));
-    } while (status == LOAM_NO_MEMORY && loam_vmap_purge(mm));
-    return status;
-}
-
-/* Hold frames for all pages of a range in which nothing is mapped, or for none. */
-static enum loam_status vmap_hold(struct loam *mm, struct loam_virt_range range, bool is_zeroed)
-{
-    const uint64_t page_count = range.size >> LOAM_PAGE_SHIFT;
-    enum loam_status status = LOAM_OK;
-    loam_phys frame[VMAP_BATCH];
-    uint64_t done = 0;
-
-    while (done < page_count && status == LOAM_OK) {
-        const size_t count =
-            page_count - done < VMAP_BATCH ? (size_t)(page_count - done) : VMAP_BATCH;
-        const struct vmap_edit hold = {
-            .virt = loam_virt_range_of(loam_virt_at(range.start.addr + (done << LOAM_PAGE_SHIFT)),
-                                       count * LOAM_PAGE_SIZE),
-            .frame = frame,
-        };
-        status = vmap_take(mm, frame, count, is_zeroed);
-        if (status != LOAM_OK)
-            break;
-        status = vmap_change(mm, &hold);
-        if (status == LOAM_OK)
-            done += count;
-        else
-            loam_give_bulk(mm, VMAP_OWNER, frame, count);
-    }
-    if (status != LOAM_OK)
-        vmap_collect_alone(mm, loam_virt_range_of(range.start, done << LOAM_PAGE_SHIFT));
-    return status;
-}
-
-/* Map new memory at all pages of a range, or at none. */
-static enum loam_status vmap_fill(struct loam *mm, struct loam_virt_range range,
-                                  struct loam_attr attr, bool is_zeroed)
-{
-    enum loam_status status = LOAM_OK;
-
-    if (range.size >> LOAM_PAGE_SHIFT >= VMAP_MANY &&
-        loam_owner_bytes(mm, LOAM_OWNER_USABLE) < range.size) {
-        (void)loam_vmap_purge(mm);
-        if (loam_owner_bytes(mm, LOAM_OWNER_USABLE) < range.size)
-            return LOAM_NO_MEMORY;
-    }
-    status = vmap_hold(mm, range, is_zeroed);
-    if (status == LOAM_OK) {
-        const enum loam_status published = loam_space_publish(&mm->space, range, attr);
-        LOAM_ASSERT(published == LOAM_OK); /* all are held, in small pages */
-    }
-    loam_books_trim_tables(mm);
-    return status;
-}
-
-/* ---- addresses ----------------------------------------------------------- */
 
 static enum loam_vmap_kind vmap_kind_of(const struct loam_vrange_info *info)
 {
@@ -260,9 +104,10 @@ static enum loam_status vmap_make(struct loam *mm, const struct loam_vrange_requ
     map.virt = loam_virt_range_of(at, place->page_count << LOAM_PAGE_SHIFT);
     map.attr.prot |= LOAM_PROT_GLOBAL;
     if (loam_phys_is_none(phys)) {
-        status = vmap_fill(mm, map.virt, map.attr, request->is_zeroed);
+        const struct vmap_fill fill = { request->is_zeroed, true };
+        status = loam_vmap_fill(mm, map.virt, map.attr, &fill);
     } else {
-        status = vmap_change(mm, &map);
+        status = loam_vmap_change(mm, &map);
         loam_books_trim_tables(mm);
     }
     if (status != LOAM_OK) {
@@ -322,7 +167,7 @@ static void vmap_collect_all(struct loam *mm, struct loam_vrange_batch *waiting)
     loam_space_batch_begin(&batch, &mm->space);
     while (loam_vrange_purge_next(waiting, &info)) {
         if (vmap_kind_of(&info) != LOAM_VMAP_DEVICE)
-            vmap_collect(mm, &batch, info.range);
+            loam_vmap_collect(mm, &batch, info.range);
     }
     loam_space_batch_finish(&batch);
 }
@@ -351,6 +196,14 @@ enum loam_status loam_vmap_alloc(struct loam *mm, const struct loam_vmap_request
     if (!loam_once_is_ready(&mm->once))
         return LOAM_STATE;
     LOAM_TRY(vmap_request_of(request, LOAM_VMAP_MEMORY, &place));
+    if (place.page_count >= VMAP_PAGES_2M && (place.align_bytes & (place.align_bytes - 1)) == 0 &&
+        place.align_bytes < VMAP_SIZE_2M) {
+        struct loam_vrange_request aligned = place;
+        aligned.align_bytes = VMAP_SIZE_2M;
+        const enum loam_status status = vmap_make(mm, &aligned, loam_phys_none(), request, out);
+        if (status != LOAM_NO_SPACE)
+            return status;
+    }
     return vmap_make(mm, &place, loam_phys_none(), request, out);
 }
 
@@ -499,13 +352,14 @@ static void vmap_window_cut(struct loam *mm, struct loam_virt_range part)
     const enum loam_status status = loam_space_batch_detach(&batch, part);
     LOAM_REQUIRE(status == LOAM_OK, "vmap: not mapped as it was", part.start.addr, part.size);
     loam_space_batch_finish(&batch);
-    vmap_collect_alone(mm, part);
+    loam_vmap_collect_alone(mm, part);
     loam_books_trim_tables(mm);
 }
 
 enum loam_status loam_vmap_window_resize(struct loam *mm, struct loam_vmap_window *window,
                                          uint64_t front_bytes)
 {
+    const struct vmap_fill fill = { .is_zeroed = true }; /* any part of it may be cut off */
     const uint64_t start = window->range.start.addr;
     const uint64_t was = window->front_bytes;
 
@@ -515,8 +369,8 @@ enum loam_status loam_vmap_window_resize(struct loam *mm, struct loam_vmap_windo
         return LOAM_NO_SPACE;
     const uint64_t now = vmap_pages_of(front_bytes) << LOAM_PAGE_SHIFT;
     if (now > was)
-        LOAM_TRY(vmap_fill(mm, loam_virt_range_of(loam_virt_at(start + was), now - was),
-                           window->attr, true));
+        LOAM_TRY(loam_vmap_fill(mm, loam_virt_range_of(loam_virt_at(start + was), now - was),
+                                window->attr, &fill));
     else if (now < was)
         vmap_window_cut(mm, loam_virt_range_of(loam_virt_at(start + now), was - now));
     window->front_bytes = now;

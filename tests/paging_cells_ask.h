@@ -35,7 +35,7 @@ struct request {
     unsigned soft;
     loam_page_bits bits, seen;
     struct loam_translation was; /* SWAP_OUT */
-    const loam_phys *frame;
+    const loam_phys *frame;      /* HOLD: NULL: a range from phys on */
     size_t frames;
     bool batched; /* in the open batch */
 };
@@ -189,7 +189,7 @@ static struct request choose_request(void)
     r.bits = (loam_page_bits)cells_choose(4);
     if (r.verb == DO_MAP_FRAMES || r.verb == DO_HOLD) {
         r.frames = (size_t)(r.size / LOAM_PAGE_SIZE);
-        r.frame = choose_frames(&r);
+        r.frame = r.verb == DO_HOLD && cells_choose(2) == 0 ? NULL : choose_frames(&r);
     }
     r.batched = cells.batch_steps != 0 && cells_choose(2) == 0;
     return r;

@@ -33,6 +33,8 @@ static bool request_is_valid(const struct request *r)
         return attr && phys_is_valid(r->phys, r->size);
     case DO_MAP_FRAMES:
     case DO_HOLD:
+        if (r->frame == NULL)
+            return phys_is_valid(r->phys, r->size);
         for (size_t i = 0; i < r->frames; i++) {
             if (!phys_is_valid(r->frame[i].addr, LOAM_PAGE_SIZE))
                 return false;
@@ -218,6 +220,8 @@ static enum loam_status call_alone(struct request *r)
     case DO_MAP_FRAMES:
         return loam_space_map_frames(&cells.space, virt.start, r->frame, r->frames, r->attr);
     case DO_HOLD:
+        if (r->frame == NULL)
+            return loam_space_hold_range(&cells.space, virt, loam_phys_at(r->phys));
         return loam_space_hold(&cells.space, virt.start, r->frame, r->frames);
     case DO_TAG:
         return loam_space_tag(&cells.space, virt, r->kind, r->value);

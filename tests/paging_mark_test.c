@@ -29,6 +29,35 @@ static void held_frames_are_mapped_by_publish(void **state)
     assert_int_equal(space.table_count, 1);
 }
 
+/* Contiguous memory: large entries, which become large pages, and come out as one run. */
+static void P06_a_held_range_becomes_large_pages(void **state)
+{
+    (void)state;
+    struct loam_phys_range first = { { 0 }, 0 };
+    world_start((struct world_options){ 0 });
+    const struct loam_virt_range whole = range(LOWER, MIB(4) + KIB(8));
+    assert_int_equal(loam_space_hold_range(&space, whole, loam_phys_at(GIB(2))), LOAM_OK);
+    assert_int_equal(entry_at(LOWER + MIB(3)).page_size, MIB(2));
+    assert_int_equal(entry_at(LOWER + MIB(3)).value, GIB(2) + MIB(2));
+    expect_nothing(LOWER + MIB(3));
+    assert_int_equal(loam_space_hold_range(&space, whole, loam_phys_at(GIB(4))), LOAM_OVERLAP);
+    assert_int_equal(
+        loam_space_hold_range(&space, range(LOWER + GIB(1), KIB(4)), loam_phys_at(GIB(4) + 8)),
+        LOAM_INVALID);
+    assert_int_equal(
+        loam_space_hold_range(&space, range(LOWER + GIB(1), KIB(4) + 1), loam_phys_at(GIB(4))),
+        LOAM_INVALID);
+    assert_int_equal(publish(LOWER, MIB(4) + KIB(8), RW), LOAM_OK);
+    expect_page(LOWER + MIB(3), GIB(2) + MIB(3), RW);
+    assert_int_equal(page_size_at(LOWER + MIB(3)), MIB(2));
+    assert_int_equal(detach(LOWER, MIB(4) + KIB(8)), LOAM_OK);
+    assert_int_equal(collect(LOWER, MIB(4) + KIB(8), &first), MIB(4) + KIB(8));
+    assert_int_equal(first.start.addr, GIB(2));
+    assert_int_equal(first.size, MIB(4) + KIB(8));
+    assert_int_equal(space.table_count, 1);
+    world_check();
+}
+
 /* What a processor may fetch ahead from an entry that is not present (L1TF) must be
  * memory that there is not: the highest bits of the address are set. */
 static void a_held_frame_is_recorded_inverted(void **state)
@@ -365,6 +394,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(held_frames_are_mapped_by_publish),
+        cmocka_unit_test(P06_a_held_range_becomes_large_pages),
         cmocka_unit_test(a_held_frame_is_recorded_inverted),
         cmocka_unit_test(P05_P09_marks_and_pages_exclude_each_other),
         cmocka_unit_test(requests_nobody_may_make_are_refused),

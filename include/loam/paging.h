@@ -189,6 +189,10 @@ LOAM_NODISCARD enum loam_status loam_space_map_frames(struct loam_space *space, 
 LOAM_NODISCARD enum loam_status loam_space_hold(struct loam_space *space, loam_virt at,
                                                 const loam_phys *frame, size_t count);
 
+/** The same of a physical range, with the largest entries that fit; see loam_space_map(). */
+LOAM_NODISCARD enum loam_status loam_space_hold_range(struct loam_space *space,
+                                                      struct loam_virt_range virt, loam_phys phys);
+
 /**
  * Map all frames that are held in the range.
  *

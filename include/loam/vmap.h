@@ -8,7 +8,9 @@
  *     free     the range waits, as it is; when enough wait, or something is short:
  *              unmap them all -> one flush -> frames -> addresses
  *
- * Frames come from anywhere, one by one, and are charged to LOAM_OWNER_KERNEL. Guards
+ * Frames come from anywhere, one by one, and are charged to LOAM_OWNER_KERNEL. Memory of 2 MiB
+ * and more begins at a multiple of that where there are such addresses, and has a large page
+ * wherever there is such a block: none is made by asking for memory back. Guards
  * (g) are pages that nothing is ever mapped at. Whatever fails has changed nothing;
  * before that, what waits is purged, and it is tried again.
  *

@@ -69,8 +69,8 @@ static inline uint64_t paging_covered(const struct paging_slot *slot, uint64_t v
     return count * span - (virt & (span - 1));
 }
 
-/* Level of the entry to be changed that @p boundary cuts in two; 1: it cuts none. What lies above it
- * may be in a region of others: its table of level 1 is not looked at. */
+/* Level of the entry to be changed that @p boundary cuts in two; 1: it cuts none. What lies
+ * above it may be in a region of others: its table of level 1 is not looked at. */
 static inline unsigned paging_cut_level_locked(struct paging_edit *edit, uint64_t boundary)
     LOAM_NEEDS(edit->walk.space->locks)
 {

@@ -37,12 +37,12 @@ enum paging_verb {
 struct paging_edit {
     enum paging_verb verb;
     uint64_t virt, size;
-    uint64_t phys;                   /* MAP, REPLACE, SWAP_IN; TAG: virt, whose alignment decides */
-    const loam_phys *frame;          /* MAP_FRAMES, HOLD */
-    uint64_t mark;                   /* TAG, SWAP_OUT, SWAP_IN: the entry; SOFT, CLEAR: the bits */
-    unsigned level_max;              /* fill: of the largest entries */
-    unsigned kinds;                  /* cover: PAGING_KIND() of what may be there */
-    bool skips;                      /* cover: what else there is stays */
+    uint64_t phys;          /* MAP, HOLD, REPLACE, SWAP_IN; TAG: virt, whose alignment decides */
+    const loam_phys *frame; /* MAP_FRAMES; HOLD: or NULL */
+    uint64_t mark;          /* TAG, SWAP_OUT, SWAP_IN: the entry; SOFT, CLEAR: the bits */
+    unsigned level_max;     /* fill: of the largest entries */
+    unsigned kinds;         /* cover: PAGING_KIND() of what may be there */
+    bool skips;             /* cover: what else there is stays */
     uint64_t bits[PTE_LEAF_MAX + 1]; /* attributes by level */
     struct loam_space_batch *batch;
 

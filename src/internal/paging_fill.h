@@ -116,8 +116,10 @@ static inline void paging_fill_run(const struct paging_edit *edit, paging_word *
             paging_store(&entry[i], edit->frame[first + i].addr | bits);
         return;
     case PAGING_HOLD:
-        for (unsigned i = 0; i < count; i++)
+        for (unsigned i = 0; i < count && edit->frame != NULL; i++)
             paging_store(&entry[i], pte_hold(edit->frame[first + i].addr));
+        for (unsigned i = 0; i < count && edit->frame == NULL; i++)
+            paging_store(&entry[i], pte_hold(edit->phys + done + i * span));
         return;
     default: /* PAGING_TAG */
         for (unsigned i = 0; i < count; i++)
