@@ -19,6 +19,7 @@ struct explain_case {
     struct explain_walk walk;
     enum explain_answer asked; /* place: EXPLAIN_YES, or why the vrange was not asked */
     struct loam_place place;
+    struct explain_gone gone;
     bool has_memory; /* phys is what is mapped there, or the direct map would show */
     uint64_t phys;
     enum explain_answer owned;
@@ -244,6 +245,14 @@ static void explain_where(const struct explain_case *c, const struct loam_writer
     if (c->place.first.addr != 0)
         explain_value(writer, " from ", c->place.first.addr);
     loam_text_string(writer, "\n");
+    if (c->gone.since == 0)
+        return;
+    loam_text_string(writer, "  last free: range ");
+    loam_text_string(writer, c->gone.last.name);
+    explain_value(writer, ", ", c->gone.last.range.start.addr);
+    explain_value(writer, "-", c->gone.last.range.start.addr + (c->gone.last.range.size - 1));
+    explain_number(writer, "; since then ", c->gone.since - 1);
+    loam_text_string(writer, " others were\n");
 }
 
 static void explain_owner(const struct explain_case *c, const struct loam_writer *writer)
@@ -357,7 +366,8 @@ static const char *explain_hint_place(const struct explain_case *c)
     case LOAM_PLACE_WAITING:
         return "hint: the range was used after it was freed";
     case LOAM_PLACE_FREE:
-        return "hint: the range was freed, or there never was one";
+        return c->gone.since != 0 ? "hint: the range was used after it was freed"
+                                  : "hint: the range was freed long ago, or there never was one";
     case LOAM_PLACE_IMAGE:
         return c->walk.cause == LOAM_FAULT_BY_WRITE
                    ? "hint: code and constants of the kernel are read-only"
@@ -413,7 +423,7 @@ static void explain_gather(struct explain_case *c)
     const uint64_t address = c->fault->address.addr;
 
     explain_walk_tables(names, c->fault, &c->walk);
-    c->asked = explain_place(names, address, &c->place);
+    c->asked = explain_place(names, address, &c->place, &c->gone);
     c->has_memory = c->walk.leaf_level != 0 || c->place.kind == LOAM_PLACE_DIRECT_MAP;
     c->phys = c->walk.leaf_level != 0 ? c->walk.phys : address - names->space->hhdm.offset;
     c->owned = EXPLAIN_SILENT;

@@ -358,7 +358,10 @@ void loam_vrange_free(struct loam_vrange *vrange, struct loam_virt_range range)
     LOAM_REQUIRE(loam_is_page_aligned(range.start.addr), VRANGE_UNALIGNED, range.start.addr,
                  range.size);
     const loam_irq_state irq = loam_ticketlock_acquire_irq(&vrange->lock);
-    vrange_queue_locked(vrange, vrange_freed_locked(vrange, range));
+    struct loam_vrange_record *const record = vrange_freed_locked(vrange, range);
+    const struct loam_vrange_gone gone = { range, vrange_info_of(record).name };
+    vrange->gone[vrange->freed_count++ % LOAM_VRANGE_GONE] = gone;
+    vrange_queue_locked(vrange, record);
     loam_ticketlock_release_irq(&vrange->lock, irq);
 }
 

@@ -282,9 +282,42 @@ static void ranges_that_are_gone_are_told_from_those_never_there(void **state)
     EXPECT_SAID(WINDOW + MIB(32) - 1, 0, "  where: in no range, the place is free\n");
     EXPECT_SAID(WINDOW + MIB(32), 0, "  where: range high from");
     EXPECT_SAID(at + 0x10000, 0, "  where: in no range, the place is free\n");
-    expect_words(paper, "hint: the range was freed, or there never was one");
+    expect_words(paper, "hint: the range was freed long ago, or there never was one");
+    expect_no_words(paper, "last free");
     EXPECT_SAID(DEVICE + 8, 0, "  where: local APIC from 0xffffffffc0000000\n");
     EXPECT_SAID(UINT64_C(0xffffb00000000000), 0, "  where: unnamed\n");
+}
+
+/* What was freed is remembered after it was purged, when its place is free or another's, for
+ * so many ranges; guards are not. */
+static void ranges_that_were_freed_last_are_remembered(void **state)
+{
+    (void)state;
+    named_machine();
+    struct loam_vrange_batch batch;
+    const uint64_t at = range_of(2, "gone");
+    loam_vrange_free(&vrange, virt_range(at, 0x2000));
+    EXPECT_SAID(at + 0x1fff, 0, "; since then 0 others were\n");
+    assert_true(loam_vrange_purge_begin(&vrange, &batch));
+    loam_vrange_purge_end(&batch);
+    EXPECT_SAID(at, 0, "  where: in no range, the place is free\n  last free: range gone, 0x");
+    expect_words(paper, "hint: the range was used after it was freed");
+    EXPECT_SAID(at + 0x2000, 0, "  where: in no range, the place is free\n");
+    expect_no_words(paper, "last free");
+
+    const uint64_t other = range_of(1, "other");
+    assert_int_equal(other, at);
+    EXPECT_SAID(at, 0, "  last free: range gone, 0x");
+    for (unsigned i = 0; i < LOAM_VRANGE_GONE; i++) {
+        const uint64_t far = range_of(3, "far");
+        loam_vrange_free(&vrange, virt_range(far, 0x3000));
+        if (i + 1 == LOAM_VRANGE_GONE)
+            break;
+        EXPECT_SAID(far, 0, "  last free: range far, 0x");
+        EXPECT_SAID(at, 0, "  last free: range gone, 0x");
+    }
+    EXPECT_SAID(at, 0, "  where: range other from 0x");
+    expect_no_words(paper, "last free");
 }
 
 /* Many ranges: the tree is deep, and every place of it is found. */
@@ -419,6 +452,7 @@ int main(void)
         cmocka_unit_test(a_gibibyte_page_needs_a_processor_that_has_them),
         cmocka_unit_test(guards_name_the_range_that_ran_over),
         cmocka_unit_test(ranges_that_are_gone_are_told_from_those_never_there),
+        cmocka_unit_test(ranges_that_were_freed_last_are_remembered),
         cmocka_unit_test(each_of_many_ranges_is_found),
         cmocka_unit_test(the_direct_map_says_what_it_would_show),
         cmocka_unit_test(a_frame_that_was_freed_while_mapped_is_found_out),

@@ -7,6 +7,7 @@
  *     level 1, entry 1 at 0x...: 0x0000000000101121 page at 0x..., r-x-g, WB
  *     why: the page is read-only: level 1 forbids it
  *     where: kernel text from 0xffffffff80000000
+ *     last free: range NAME, 0x...-0x...; since then 3 others were
  *     memory: physical 0x..., of executable from 0x..., a frame in use
  *     last free: not recorded
  *     hint: code and constants of the kernel are read-only

@@ -39,6 +39,7 @@ extern "C" {
 #define LOAM_VRANGE_GUARD_MAX   65535u /* pages on each side of a range */
 #define LOAM_VRANGE_PURGE_PAGES 8192u  /* default of loam_vrange_init(): 32 MiB */
 #define LOAM_VRANGE_CACHED_MAX  8u     /* ranges of one size that a CPU keeps */
+#define LOAM_VRANGE_GONE        32u    /* ranges that were freed last, for who explains a fault */
 
 enum loam_vrange_state {
     LOAM_VRANGE_FREE,
@@ -67,6 +68,12 @@ struct loam_vrange_window {
     uint64_t first; /* page */
     LOAM_ATOMIC(struct loam_vrange_record *) root;
     struct loam_vrange_record end;
+};
+
+/* A range that was freed. */
+struct loam_vrange_gone {
+    struct loam_virt_range range; /* without guards */
+    const char *name;
 };
 
 struct loam_vrange_frame;
@@ -102,6 +109,8 @@ struct loam_vrange {
     uint64_t queued_low, queued_high; /* pages [low, high) that they lie in, without guards */
     struct loam_vrange_cache *cache;  /* of each CPU, with a lock of its own; NULL: none */
     unsigned cache_count;
+    uint64_t freed_count; /* the last ones are gone[], number i at i % LOAM_VRANGE_GONE */
+    struct loam_vrange_gone gone[LOAM_VRANGE_GONE];
 };
 
 /* What is wanted. 0 in a field but page_count: its default. */

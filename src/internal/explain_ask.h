@@ -137,6 +137,28 @@ static inline struct loam_place explain_place_of(const struct loam_vrange_record
     return place;
 }
 
+/* A range that was freed. */
+struct explain_gone {
+    struct loam_vrange_gone last;
+    uint64_t since; /* ranges freed from then on, itself included; 0: none is remembered */
+};
+
+/* The last one that had an address. */
+static inline struct explain_gone explain_gone_locked(const struct loam_vrange *vrange, uint64_t at)
+    LOAM_NEEDS(vrange->lock)
+{
+    struct explain_gone gone = { .since = 0 };
+
+    for (uint64_t i = 1; i <= LOAM_VRANGE_GONE && i <= vrange->freed_count; i++) {
+        gone.last = vrange->gone[(vrange->freed_count - i) % LOAM_VRANGE_GONE];
+        if (at - gone.last.range.start.addr < gone.last.range.size) {
+            gone.since = i;
+            break;
+        }
+    }
+    return gone;
+}
+
 static inline enum explain_answer explain_vrange_locked(const struct loam_names *names, uint64_t at,
                                                         struct loam_place *out)
     LOAM_NEEDS(names->vrange->lock)
@@ -164,15 +186,16 @@ static inline enum explain_answer explain_vrange_locked(const struct loam_names 
     return EXPLAIN_NO;
 }
 
-/* What is at an address; first and last are those of the range itself. EXPLAIN_YES, or
- * who could not be asked: then only what needs no lock was. */
+/* What is at an address, and was before; first and last are those of the range itself.
+ * EXPLAIN_YES, or who could not be asked: then only what needs no lock was. */
 static inline enum explain_answer explain_place(const struct loam_names *names, uint64_t at,
-                                                struct loam_place *out)
+                                                struct loam_place *out, struct explain_gone *gone)
 {
     uint64_t last = UINT64_MAX;
     const struct loam_image_section *const section = names_section(names, at, &last);
     enum explain_answer answer = EXPLAIN_NO;
 
+    gone->since = 0;
     if (section != NULL) {
         *out = names_inside(section, last);
         return EXPLAIN_YES;
@@ -182,6 +205,8 @@ static inline enum explain_answer explain_place(const struct loam_names *names, 
         answer = EXPLAIN_BUSY;
         if (loam_ticketlock_try(&names->vrange->lock)) {
             answer = explain_vrange_locked(names, at, out);
+            if (answer == EXPLAIN_YES)
+                *gone = explain_gone_locked(names->vrange, at);
             loam_ticketlock_release(&names->vrange->lock);
         }
         loam_x86_irq_restore(irq);
