@@ -41,6 +41,7 @@ include tools/tools.mk
 include examples/embed.mk
 include bindings/rust/rust.mk
 include bench/bench.mk
+include bench/malloc.mk
 include bench/figures.mk
 
 .PHONY: help
@@ -61,6 +62,7 @@ help:
 	@echo 'make bench-usage     the interval map beside nodit and rangemap, three minutes; writes docs/bench-usage*'
 	@echo 'make bench-frames    the frame allocator beside its peers, three minutes; writes docs/bench-frames*'
 	@echo 'make bench-paging    page tables beside two crates and the store limit, one minute; writes docs/bench-paging*'
+	@echo 'make bench-malloc    libloam.so beside other mallocs, fifteen minutes; writes docs/bench-malloc*'
 	@echo 'make figures         run the benchmarks, write docs/figures.md'
 	@echo
 	@echo 'What a target needs and the system lacks is installed first (tools/deps.sh: apt-get).'

@@ -1,7 +1,7 @@
 #!/bin/sh
 # deps.sh - install the programs that a make target needs, once.
 #
-#     tools/deps.sh TARGET     TARGET: run iso sim test deep rust lint fuzz bench figures
+#     tools/deps.sh TARGET     TARGET: run iso sim test deep rust lint fuzz bench bench-malloc figures
 #
 # What is present is left alone: with everything there this prints nothing and
 # takes no time. Else the missing packages are installed through apt-get, with
@@ -99,6 +99,29 @@ need_bench() {
 	need_cargo
 }
 
+# The libraries beside Loam's, and the programs that run on all of them.
+need_bench_malloc() {
+	need_bench
+	for library in libmimalloc.so.2.0:libmimalloc2.0 libjemalloc.so.2:libjemalloc2 \
+		libtcmalloc_minimal.so.4:libtcmalloc-minimal4; do
+		need_file "${library#*:}" "${library#*:}" /usr/lib/x86_64-linux-gnu/"${library%%:*}" \
+			/usr/lib64/"${library%%:*}"
+	done
+	need g++ g++
+	need cmake cmake
+	need sqlite3 sqlite3
+	need redis-server redis-server
+	need redis-benchmark redis-tools
+	need nginx nginx-light
+	need ab apache2-utils
+	need git git
+	need perl perl
+	need lua5.4 lua5.4
+	need jq jq
+	need xmllint libxml2-utils
+	need_file python3 "the system's python3" /usr/bin/python3
+}
+
 need_compiler
 case ${1-} in
 run) need qemu-system-x86_64 qemu-system-x86 ;;
@@ -110,9 +133,10 @@ sim)
 test) need_tests ;;
 rust) need_cargo ;;
 bench) need_bench ;;
+bench-malloc) need_bench_malloc ;;
 figures)
 	need qemu-system-x86_64 qemu-system-x86
-	need_bench
+	need_bench_malloc
 	;;
 deep) need spin spin ;;
 fuzz)
@@ -127,7 +151,7 @@ lint)
 	need nm binutils
 	;;
 *)
-	echo "usage: tools/deps.sh run|iso|sim|test|deep|rust|lint|fuzz|bench|figures" >&2
+	echo "usage: tools/deps.sh run|iso|sim|test|deep|rust|lint|fuzz|bench|bench-malloc|figures" >&2
 	exit 2
 	;;
 esac
