@@ -36,9 +36,9 @@ LIBRARIES = {"loam": None, "glibc": "libc.so.6", "mimalloc2": "libmimalloc.so.2.
              "hardened": "libhardened.so", "hardened-light": "libhardened-light.so",
              "empty": "libempty.so"}
 EXTRAS = ["loam-hardened", "hardened", "hardened-light", "empty"]  # fewer rounds
-ROUNDS = 5
-EXTRA_ROUNDS = 2
-SHORT_ROUNDS = 2
+ROUNDS = 4
+EXTRA_ROUNDS = 1
+SHORT_ROUNDS = 1
 EMPTY_MIB = 6 << 10  # what never frees may have so much
 RUN_SECONDS = 120
 

@@ -111,7 +111,8 @@ class Results:
 
     def wrong(self):
         """Sentences: who failed, and whose output differs from most."""
-        lines = [f"{program} failed on {library}" for program, library in sorted(self.failed)]
+        lines = [f"{program} failed on {library}" for program, library in sorted(self.failed)
+                 if library != "empty"]
         for program in self.programs():
             sums = {library: self.sums[program, library] for library in self.libraries
                     if self.sums[program, library]}

@@ -17,10 +17,10 @@
 #define TIGHT_PAIRS    ((size_t)60000000)
 #define BATCH_BLOCKS   ((size_t)100000)
 #define BATCH_TIMES    ((size_t)60)
-#define ZEROED_SLOTS   ((size_t)512)
-#define ZEROED_STEPS   ((size_t)2500000)
-#define CHURN_SLOTS    ((size_t)32768)
-#define CHURN_STEPS    ((size_t)8000000)
+#define ZEROED_SLOTS   ((size_t)4096)
+#define ZEROED_STEPS   ((size_t)1000000)
+#define CHURN_SLOTS    ((size_t)100000)
+#define CHURN_STEPS    ((size_t)4000000)
 #define BIGNUM_PRIMES  6u
 #define BIGNUM_ROUNDS  ((size_t)25)
 #define CUBE_VARIABLES 11u
@@ -84,7 +84,9 @@ static uint64_t zeroed_run(const struct program_load *load)
 {
     struct program_tally tally = { 0 };
     uint64_t random = program_seed(load->seed, 0);
-    void *blocks[ZEROED_SLOTS] = { NULL };
+    void **blocks = calloc(ZEROED_SLOTS, sizeof *blocks);
+    if (blocks == NULL)
+        program_fail("out of memory");
     const size_t steps = program_share(load, ZEROED_STEPS);
     for (size_t step = 0; step < steps; step++) {
         const size_t slot = (size_t)(program_random(&random) % ZEROED_SLOTS);
@@ -93,6 +95,7 @@ static uint64_t zeroed_run(const struct program_load *load)
     }
     for (size_t slot = 0; slot < ZEROED_SLOTS; slot++)
         program_end(&tally, blocks[slot]);
+    free(blocks);
     return program_sum(&tally);
 }
 

@@ -17,23 +17,23 @@
 
 #include "programs.h"
 
-#define LARSON_SLOTS       ((size_t)5000)
+#define LARSON_SLOTS       ((size_t)20000)
 #define LARSON_GENERATIONS ((size_t)25)
-#define LARSON_STEPS       ((size_t)120000)
+#define LARSON_STEPS       ((size_t)50000)
 #define BATCH              ((size_t)120)
 #define PRODUCER_BATCHES   ((size_t)60000)
 #define QUEUE_LIMIT        ((size_t)512)
 #define RING_BATCHES       ((size_t)20000)
-#define RING_KEPT          ((size_t)64)
+#define RING_KEPT          ((size_t)200)
 #define SCRATCH_BLOCKS     ((size_t)12000)
 #define SCRATCH_WRITES     ((size_t)8000)
-#define MSTRESS_TABLE      ((size_t)6000)
-#define MSTRESS_STEPS      ((size_t)1000000)
+#define MSTRESS_TABLE      ((size_t)20000)
+#define MSTRESS_STEPS      ((size_t)700000)
 #define MSTRESS_ROUNDS     ((size_t)12)
 #define RPTEST_BLOCKS      ((size_t)2500)
 #define RPTEST_LOOPS       ((size_t)100)
-#define SH8_BLOCKS         ((size_t)20000)
-#define SH8_ROUNDS         ((size_t)200)
+#define SH8_BLOCKS         ((size_t)50000)
+#define SH8_ROUNDS         ((size_t)80)
 #define SPAWN_THREADS      ((size_t)6000)
 #define SPAWN_BLOCKS       ((size_t)400)
 
@@ -275,7 +275,7 @@ struct exchange {
 static size_t mstress_size(uint64_t draw)
 {
     if (draw % 128 == 0)
-        return (size_t)1 << (10 + (draw >> 8) % 9); /* up to 256 KiB */
+        return (size_t)1 << (10 + (draw >> 8) % 7); /* up to 64 KiB */
     return 8 + (size_t)(draw >> 8) % 8 * ((draw >> 16) % 8 == 0 ? 128 : 16);
 }
 
@@ -288,11 +288,11 @@ static void mstress_body(struct program_thread *thread)
     const size_t steps = program_share(thread->load, MSTRESS_STEPS) / thread->load->threads;
     for (size_t step = 0; step < steps; step++) {
         const uint64_t draw = program_random(&thread->random);
-        if (count < MSTRESS_TABLE && draw % 2 == 0) {
-            table[count++] = program_make(tally, mstress_size(draw >> 1));
+        if (count < MSTRESS_TABLE && draw % 8 < 5) {
+            table[count++] = program_make(tally, mstress_size(draw >> 3));
         } else if (count > 0) {
             const size_t slot = (size_t)(draw >> 32) % count;
-            if (draw % 8 == 1) {
+            if ((draw >> 3) % 4 == 0) {
                 const size_t other = (size_t)(draw >> 16) % MSTRESS_TABLE;
                 table[slot] = atomic_exchange(&exchange->blocks[other], table[slot]);
             }
