@@ -21,6 +21,7 @@ SCRIPTS = pathlib.Path(__file__).resolve().parent / "scripts"
 ROOT = SCRIPTS.parent.parent.parent
 PYTHON = "/usr/bin/python3"  # not one that is a script in front of another
 SERVER_SECONDS = 10  # until a server must answer
+CLIENT_SECONDS = 60  # until it must be done
 
 
 @dataclasses.dataclass
@@ -161,7 +162,8 @@ def wait_for(port, server):
 
 
 def quiet(*command):
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                   timeout=CLIENT_SECONDS)
 
 
 def redis_client(port):
@@ -172,7 +174,7 @@ def redis_client(port):
         quiet("redis-benchmark", *address, "-n", str(requests), "-q", "-P", "32", "-c", "20", "-r",
               "100000", "-d", "120", "-t", tests)
     return subprocess.run(["redis-cli", *address, "lrange", "mylist", "0", "99"], check=True,
-                          stdout=subprocess.PIPE).stdout
+                          stdout=subprocess.PIPE, timeout=CLIENT_SECONDS).stdout
 
 
 def nginx_client(port):

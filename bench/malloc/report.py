@@ -14,6 +14,7 @@ every target.
 import csv
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import time
@@ -109,7 +110,7 @@ def run_once(arguments, program, name, library):
                 run.terminate()
             told, _ = run.communicate(timeout=RUN_SECONDS)
         except (subprocess.SubprocessError, OSError) as error:
-            run.terminate()
+            run.send_signal(signal.SIGINT)
             told = ""
             print(f"  {program.name} on {name}: {error}", file=sys.stderr, flush=True)
     *numbers, status = told.split() or ["1"]

@@ -6,7 +6,7 @@
  * Prints seconds of the clock, of user and of system time of the command and all that it
  * waited for, the largest peak of memory among them in KiB, and the exit status (128 and
  * more: the signal). Linked statically and small: a process counts what it was before it
- * became the command. SIGTERM goes on to the command.
+ * became the command. SIGTERM goes on to the command and what it started, SIGINT kills them.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -31,7 +31,7 @@ static volatile pid_t child;
 static void pass_on(int number)
 {
     if (child > 0)
-        (void)kill(child, number);
+        (void)kill(-child, number == SIGINT ? SIGKILL : number);
 }
 
 __attribute__((noreturn)) static void fail(const char *what, const char *name)
@@ -63,6 +63,7 @@ static struct wish read_arguments(char **argv)
 
 __attribute__((noreturn)) static void become(const struct wish *wish)
 {
+    (void)setpgid(0, 0);
     if (wish->output != NULL) {
         const int file = open(wish->output, O_WRONLY | O_CREAT | O_TRUNC, 0666);
         if (file < 0 || dup2(file, STDOUT_FILENO) < 0 || close(file) != 0)
@@ -97,12 +98,14 @@ int main(int argc, char **argv)
     struct rusage usage;
     int status = 0;
     (void)signal(SIGTERM, pass_on);
+    (void)signal(SIGINT, pass_on);
     const double start = seconds();
     child = fork();
     if (child < 0)
         fail("cannot run", wish.command[0]);
     if (child == 0)
         become(&wish);
+    (void)setpgid(child, child); /* whoever comes first */
     while (wait4(child, &status, 0, &usage) < 0)
         if (errno != EINTR)
             fail("lost", wish.command[0]);

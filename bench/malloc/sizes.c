@@ -22,7 +22,7 @@
 #define GROW_STEP     ((size_t)192 << 10)
 #define GROW_LIMIT    ((size_t)24 << 20)
 #define LARGE_SLOTS   ((size_t)48)
-#define LARGE_STEPS   ((size_t)12000)
+#define LARGE_STEPS   ((size_t)24000)
 #define PHASES        ((size_t)24)
 #define PHASE_BYTES   ((size_t)12 << 20)
 #define PHASE_STEPS   ((size_t)130000)

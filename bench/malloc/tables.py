@@ -18,6 +18,8 @@ HARDENED = {"time": 1.25, "memory": 0.86}
 WORST = 1.25  # times the best peer
 PACKAGES = {"glibc": "libc6", "mimalloc2": "libmimalloc2.0", "jemalloc": "libjemalloc2",
             "tcmalloc": "libtcmalloc-minimal4"}
+PROGRAMS = ["python3", "sqlite3", "git", "perl", "gcc", "lua5.4", "jq", "libxml2-utils",
+            "redis-server", "nginx"]
 # And what the sources in the crate call themselves.
 CRATES = {"mimalloc3": ("libmimalloc-sys", "mimalloc 3.3.2"),
           "snmalloc": ("snmalloc-sys", "snmalloc of the same release"),
@@ -55,19 +57,23 @@ def number(value, digits=2):
     return "-" if value is None or math.isinf(value) else f"{value:.{digits}f}"
 
 
+def packaged(package):
+    return reports.first_line(["dpkg-query", "-W", "-f", "${Version}\n", package])
+
+
 def about(arguments, results):
     lines = reports.machine(arguments.cargo)[:2]
     lines.append(f"- Loam: {reports.first_line(['gcc', '--version'])}, `libloam.so`")
     for name, package in PACKAGES.items():
-        found = reports.first_line(["dpkg-query", "-W", "-f", "${Version}\n", package])
-        lines.append(f"- `{name}`: Debian's {package} {found}")
+        lines.append(f"- `{name}`: Debian's {package} {packaged(package)}")
     for name, (crate, inside) in CRATES.items():
         lines.append(f"- `{name}`: crate {crate} {reports.version('peers-malloc', crate)}, "
                      f"{inside}")
     lines.append("- `empty` never frees: what the programs cost, and fresh memory; not run where "
                  "that is more than 6 GiB")
-    return [line for line in lines if "`" not in line or line.split("`")[1] in
-            [*results.libraries, "libloam.so"]]
+    lines = [line for line in lines if "`" not in line or line.split("`")[1] in
+             [*results.libraries, "libloam.so"]]
+    return lines + ["- programs: " + ", ".join(f"{name} {packaged(name)}" for name in PROGRAMS)]
 
 
 def means_table(results):
@@ -182,11 +188,16 @@ def shown(results):
     return [name for name in results.libraries if name in COLORS]
 
 
+def drawn(value):
+    """Nothing where there is none."""
+    return math.nan if math.isinf(value) else value
+
+
 def draw_means(pyplot, results, folder):
     figure, both = pyplot.subplots(1, 2, figsize=(13, 4))
     for axes, what in zip(both, ("time", "memory")):
         reports.grouped_bars(axes, GROUPS, shown(results),
-                             lambda group, name, of=what: min(results.mean(of, name, group), 9),
+                             lambda group, name, of=what: drawn(results.mean(of, name, group)),
                              COLORS)
         reports.target_lines(axes, GROUPS, TARGETS[what])
         axes.set_xticks(range(len(GROUPS)), [HEADS[group] for group in GROUPS])
@@ -207,9 +218,10 @@ def draw_programs(pyplot, results, folder):
             axes.plot([x for x, _ in points], [y for _, y in points], linestyle="none",
                       marker="D" if name == "loam" else "o", markersize=7 if name == "loam" else 4,
                       label=name, color=COLORS[name], zorder=3 if name == "loam" else 2)
-        axes.set_yscale("log")
+        axes.set_yscale("log", base=2)
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
         axes.set_ylabel(f"{what}, times {results.base}")
-        reports.plain(axes, which="both")
+        reports.plain(axes)
     both[1].set_xticks(range(len(programs)), programs, rotation=60, ha="right", fontsize=8)
     both[0].legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
     reports.save(figure, folder / "bench-malloc-programs")
