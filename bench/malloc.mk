@@ -4,7 +4,7 @@
 # their crates build (bench/peers-malloc).
 BENCH_MALLOC := $(BUILD)/bench-malloc
 MALLOC_PEERS := mimalloc3 snmalloc rpmalloc hardened hardened-light
-MALLOC_PAIRS := malloc bare nothing
+MALLOC_PAIRS := $(patsubst bench/malloc/pairs_%.h,%,$(wildcard bench/malloc/pairs_*.h))
 MALLOC_FLAGS := $(BENCH_FLAGS) $(foreach call,malloc calloc realloc free,-fno-builtin-$(call))
 MALLOC_TARGETS = $(BENCH_MALLOC)/programs $(BENCH_MALLOC)/run $(BENCH_MALLOC)/libempty.so \
   $(MALLOC_PAIRS:%=$(BENCH_MALLOC)/pairs-%) $(MALLOC_PEERS:%=$(BENCH_MALLOC)/lib%.so) \
@@ -45,11 +45,11 @@ $(BENCH_MALLOC)/libempty.so: bench/malloc/empty.c
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(MALLOC_FLAGS) -fPIC -shared $< -o $@
 
-# With -DPAIRS_HEADER a further one is linked with what that header calls.
+# One for each header; objects that it calls are prerequisites, said elsewhere.
 $(BENCH_MALLOC)/pairs-%: bench/malloc/pairs.c bench/malloc/pairs_%.h $(BENCH_HELP)
 	$(call say,CC,$@)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CC) $(MALLOC_FLAGS) '-DPAIRS_HEADER="pairs_$*.h"' $< $(BENCH_HELP) -o $@
+	$(Q)$(CC) $(MALLOC_FLAGS) '-DPAIRS_HEADER="pairs_$*.h"' $< $(filter %.o %.a,$^) -o $@
 
 -include $(wildcard $(BENCH_MALLOC)/*.d)
 

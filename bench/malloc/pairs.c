@@ -4,9 +4,10 @@
  *     bench-malloc-pairs cycles      cycles of a pair: tight, and freed in random order
  *     bench-malloc-pairs count N     N pairs, in pairs_take() and pairs_give(), to be counted
  *
- * Built once for each PAIRS_HEADER, which defines PAIRS_TAKE(size) and PAIRS_GIVE(block): no
- * pointer stands between the loops and what they call. Cycles are the processor's: their
- * length is measured by a chain of additions beside each loop. The least of all windows.
+ * Built once for each PAIRS_HEADER, which defines PAIRS_TAKE(size), PAIRS_GIVE(block) and,
+ * where something comes first, PAIRS_INIT(): no pointer stands between the loops and what
+ * they call. Cycles are the processor's: their length is measured by a chain of additions
+ * beside each loop. The least of all windows.
  */
 #include <stdint.h>
 #include <stdio.h>
@@ -17,6 +18,10 @@
 #include PAIRS_HEADER
 
 #include "../arena/help.h"
+
+#ifndef PAIRS_INIT
+#define PAIRS_INIT() ((void)0)
+#endif
 
 #define SIZE      ((size_t)16)
 #define WINDOWS   400u
@@ -117,6 +122,7 @@ static void keep(void)
 
 int main(int argc, char **argv)
 {
+    PAIRS_INIT();
     keep();
     if (argc == 3 && strcmp(argv[1], "count") == 0) {
         for (unsigned left = bench_number(argv[2], 1000000000); left > 0; left--)

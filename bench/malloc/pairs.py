@@ -19,7 +19,7 @@ LINKED = {"tight": 12.5, "random": 14}
 INLINED = {"tight": 6, "random": 10}
 # Programs from bench/malloc/pairs.c, each built with a header of its own.
 PROGRAMS = {"bare list": "pairs-bare", "calls alone": "pairs-nothing",
-            "loam, linked in": "pairs-loam", "loam, inlined": "pairs-loam-inlined"}
+            "loam, linked in": "pairs-loam", "loam, inlined": "pairs-inlined"}
 SKIPPED = ["empty"]
 
 
