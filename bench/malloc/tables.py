@@ -1,6 +1,7 @@
 """docs/bench-malloc.md and its pictures."""
 import datetime
 import math
+import os
 import pathlib
 import sys
 
@@ -26,6 +27,7 @@ CRATES = {"mimalloc3": ("libmimalloc-sys", "mimalloc 3.3.2"),
           "rpmalloc": ("rpmalloc-sys", "rpmalloc 1.4.3 with later changes; upstream is newer"),
           "hardened": ("hardened-malloc-sys", "hardened_malloc of that date"),
           "hardened-light": ("hardened-malloc-sys", "its light configuration")}
+COMPILER = os.environ.get("CC", "gcc").split()
 COLORS = {"loam": "#0b5394", "loam-hardened": "#6fa8dc", "glibc": "#000000",
           "mimalloc2": "#b45f06", "mimalloc3": "#f6b26b", "snmalloc": "#38761d",
           "rpmalloc": "#93c47d", "jemalloc": "#990000", "tcmalloc": "#8e7cc3"}
@@ -63,7 +65,7 @@ def packaged(package):
 
 def about(arguments, results):
     lines = reports.machine(arguments.cargo)[:2]
-    lines.append(f"- Loam: {reports.first_line(['gcc', '--version'])}, `libloam.so`")
+    lines.append(f"- Loam: {reports.first_line([*COMPILER, '--version'])}, `libloam.so`")
     for name, package in PACKAGES.items():
         lines.append(f"- `{name}`: Debian's {package} {packaged(package)}")
     for name, (crate, inside) in CRATES.items():
@@ -148,7 +150,7 @@ def figures(results):
 def document(arguments, results):
     lines = ["# Loam's malloc and its peers", "",
              f"Written by `make bench-malloc` on {datetime.date.today().isoformat()}: one run, in "
-             f"which all take turns, {results.rounds} rounds; medians.",
+             f"which all take turns, rounds: {results.rounds}; medians.",
              "Numbers of different runs are not to be compared, ratios are.", ""]
     lines += about(arguments, results)
     lines += ["", "Each library is preloaded (`LD_PRELOAD`) into the same programs, glibc's too. "
@@ -178,7 +180,8 @@ def document(arguments, results):
               "`bare list`: a list of free blocks, popped and",
               "pushed in functions that are called. Instructions as callgrind counts them, from "
               "the call (with what the dynamic linker has",
-              "put between) to the return.", "", *pairs_table(results)]
+              "put between) to the return; none where a library does not run under it.", "",
+              *pairs_table(results)]
     return "\n".join(lines).rstrip() + "\n"
 
 
