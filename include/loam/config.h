@@ -37,6 +37,23 @@
 #endif
 
 /*
+ * How a CPU's own lists of free blocks are kept from what may interrupt it: LOAM_GUARD_IRQ,
+ * _PORT or _NONE; see guard.h.
+ */
+#define LOAM_GUARD_IRQ  0
+#define LOAM_GUARD_PORT 1
+#define LOAM_GUARD_NONE 2
+#ifndef LOAM_GUARD
+#define LOAM_GUARD LOAM_GUARD_IRQ
+#endif
+
+/* 1: what every page of a heap holds is said in one array, which is sparse: for programs on
+ * a host. 0: in tables, made as they are needed. */
+#ifndef LOAM_PAGEMAP_FLAT
+#define LOAM_PAGEMAP_FLAT 0
+#endif
+
+/*
  * 1: privileged instructions of x86.h are functions that somebody else defines
  * (the simulated machine of the host tests). 0: the instructions themselves.
  */
@@ -60,6 +77,12 @@
 #endif
 #if LOAM_PORT_CPU_INLINE != 0 && LOAM_PORT_CPU_INLINE != 1
 #error "LOAM_PORT_CPU_INLINE must be 0 or 1"
+#endif
+#if LOAM_GUARD < LOAM_GUARD_IRQ || LOAM_GUARD > LOAM_GUARD_NONE
+#error "LOAM_GUARD must be LOAM_GUARD_IRQ, LOAM_GUARD_PORT or LOAM_GUARD_NONE"
+#endif
+#if LOAM_PAGEMAP_FLAT != 0 && LOAM_PAGEMAP_FLAT != 1
+#error "LOAM_PAGEMAP_FLAT must be 0 or 1"
 #endif
 #if LOAM_TEST_HOOKS != 0 && LOAM_TEST_HOOKS != 1
 #error "LOAM_TEST_HOOKS must be 0 or 1"

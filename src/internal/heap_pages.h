@@ -1,0 +1,31 @@
+/*
+ * heap_pages.h - where the heap's pages come from, and go. Two definitions: that of
+ * kernels, books_heap.c; that of host programs, preload/pages.c.
+ *
+ * Pages are readable and writable, lie between map->start and its end, and are counted
+ * as the heap's. Called without a lock; may call the kernel's pressure hooks.
+ */
+#ifndef LOAM_INTERNAL_HEAP_PAGES_H
+#define LOAM_INTERNAL_HEAP_PAGES_H
+
+#include <loam/pagemap.h>
+
+struct heap_pages_request {
+    uint64_t page_count;  /* > 0 */
+    uint64_t align_bytes; /* power of two, a page or more */
+    bool is_record;       /* for the heap's own records: apart from blocks, where possible */
+};
+
+/** @param is_zeroed set: do they hold zeroes? @return first byte; NULL: there is no memory */
+LOAM_NODISCARD void *loam_heap_pages_take(struct loam_pagemap *map,
+                                          const struct heap_pages_request *request,
+                                          bool *is_zeroed);
+
+/** Give pages back: all of what was taken, or any part of it. */
+void loam_heap_pages_give(struct loam_pagemap *map, void *start, uint64_t page_count);
+
+/** Take the pages that follow, if they are free. @return false: they are not */
+LOAM_NODISCARD bool loam_heap_pages_extend(struct loam_pagemap *map, void *start,
+                                           uint64_t page_count);
+
+#endif
