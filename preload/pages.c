@@ -1,0 +1,292 @@
+/*
+ * pages.c - see pages.h.
+ */
+#include "pages.h"
+
+#include <sys/mman.h>
+#include <time.h>
+
+#include <loam/lock.h>
+
+#include "../src/internal/check.h"
+#include "../src/internal/heap_pages.h"
+#include "runs.h"
+#include "thread.h"
+
+#define PAGES_DATA_MAX   (UINT64_C(1) << 40)
+#define PAGES_DATA_MIN   (UINT64_C(16) << 20)
+#define PAGES_RECORDS_OF 32u /* of the data: room for records */
+#define PAGES_HUGE       (UINT64_C(2) << 20)
+#define PAGES_SLACK      128u /* pages */
+#define PAGES_LOOK       256u /* times that pages come back, between looks at the clock */
+#define PAGES_RUNS_MAX   32u  /* given to the system at a time */
+
+struct pages_run {
+    uint64_t page, count;
+};
+
+static struct {
+    struct loam_spinlock lock; /* guards the rest */
+    struct runs runs;
+    uint64_t start;
+    uint64_t *filled;    /* a bit for each page: free, but filled */
+    uint64_t filled_end; /* there are none from here on */
+    uint64_t record_unused, record_end;
+    uint64_t used_count, filled_count, peak_count, returned_count;
+    unsigned look_count;
+    int64_t looked_at; /* seconds */
+} pages;
+
+static void *page_at(uint64_t page)
+{
+    return (void *)(uintptr_t)(pages.start + page * LOAM_PAGE_SIZE);
+}
+
+/* ---- free pages that are filled ---------------------------------------------------- */
+
+/* Change the bits of these pages. @return how many were set */
+static uint64_t filled_set(uint64_t page, uint64_t count, bool is_filled)
+{
+    uint64_t found = 0;
+
+    for (uint64_t at = page; at < page + count; at = (at / 64 + 1) * 64) {
+        const uint64_t end = page + count;
+        const uint64_t bits = end - at < 64 - at % 64 ? end - at : 64 - at % 64;
+        const uint64_t mask = (bits == 64 ? UINT64_MAX : (UINT64_C(1) << bits) - 1) << at % 64;
+        uint64_t *const word = &pages.filled[at / 64];
+        found += (unsigned)__builtin_popcountll(*word & mask);
+        if (is_filled)
+            *word |= mask;
+        else if ((*word & mask) != 0)
+            *word &= ~mask;
+    }
+    return found;
+}
+
+/* The highest run of filled pages, of at most @p most, taken out. @return false: none */
+static bool filled_take_run(uint64_t most, struct pages_run *run)
+{
+    uint64_t end = pages.filled_end;
+
+    while (end > 0) { /* the last one that is set */
+        const uint64_t word = (end - 1) / 64;
+        const uint64_t below = end % 64 == 0 ? UINT64_MAX : (UINT64_C(1) << end % 64) - 1;
+        const uint64_t bits = pages.filled[word] & below;
+        end = word * 64;
+        if (bits != 0) {
+            end += 64 - (unsigned)__builtin_clzll(bits);
+            break;
+        }
+    }
+    pages.filled_end = end;
+    if (end == 0)
+        return false;
+    uint64_t start = end - 1;
+    while (start > 0 && end - start < most &&
+           (pages.filled[(start - 1) / 64] >> (start - 1) % 64 & 1) != 0)
+        start--;
+    run->page = start;
+    run->count = end - start;
+    pages.filled_count -= filled_set(start, run->count, false);
+    return runs_take_at(&pages.runs, start, run->count);
+}
+
+static void pages_free_locked(uint64_t page, uint64_t count) LOAM_NEEDS(pages.lock)
+{
+    const bool were_used = runs_free(&pages.runs, page, count);
+
+    LOAM_ASSERT(were_used);
+}
+
+/* Give filled pages to the system until so many are left. Locked; not meanwhile. */
+static uint64_t purge_locked(uint64_t most) LOAM_NEEDS(pages.lock)
+{
+    struct pages_run run[PAGES_RUNS_MAX];
+    uint64_t returned = 0;
+    unsigned count;
+
+    do {
+        count = 0;
+        while (count < PAGES_RUNS_MAX && pages.filled_count > most &&
+               filled_take_run(pages.filled_count - most, &run[count]))
+            count++;
+        loam_spinlock_release(&pages.lock);
+        for (unsigned i = 0; i < count; i++) {
+            (void)madvise(page_at(run[i].page), run[i].count * LOAM_PAGE_SIZE, MADV_DONTNEED);
+            returned += run[i].count;
+        }
+        loam_spinlock_acquire(&pages.lock);
+        for (unsigned i = 0; i < count; i++)
+            pages_free_locked(run[i].page, run[i].count);
+    } while (count == PAGES_RUNS_MAX);
+    pages.returned_count += returned;
+    return returned;
+}
+
+/* The peak of the recent past. */
+static void forget_peak_locked(void) LOAM_NEEDS(pages.lock)
+{
+    struct timespec now;
+
+    if (++pages.look_count % PAGES_LOOK != 0)
+        return;
+    if (clock_gettime(CLOCK_MONOTONIC_COARSE, &now) != 0 || now.tv_sec == pages.looked_at)
+        return;
+    pages.looked_at = now.tv_sec;
+    pages.peak_count -= (pages.peak_count - pages.used_count) / 4;
+}
+
+static void count_used_locked(uint64_t page, uint64_t count, bool *is_zeroed) LOAM_NEEDS(pages.lock)
+{
+    const uint64_t found = filled_set(page, count, false);
+
+    pages.filled_count -= found;
+    pages.used_count += count;
+    if (pages.used_count > pages.peak_count)
+        pages.peak_count = pages.used_count;
+    *is_zeroed = found == 0;
+}
+
+/* ---- heap_pages.h ------------------------------------------------------------------ */
+
+static void *record_pages_take_locked(uint64_t page_count) LOAM_NEEDS(pages.lock)
+{
+    const uint64_t at = pages.record_unused;
+
+    if (pages.record_end - at < page_count * LOAM_PAGE_SIZE)
+        return NULL;
+    pages.record_unused += page_count * LOAM_PAGE_SIZE;
+    return (void *)(uintptr_t)at;
+}
+
+void *loam_heap_pages_take(struct loam_pagemap *map, const struct heap_pages_request *request,
+                           bool *is_zeroed)
+{
+    void *start = NULL;
+
+    (void)map;
+    *is_zeroed = true;
+    loam_spinlock_acquire(&pages.lock);
+    if (request->is_record) {
+        start = record_pages_take_locked(request->page_count);
+    } else {
+        const uint64_t page =
+            runs_take(&pages.runs, request->page_count, request->align_bytes / LOAM_PAGE_SIZE);
+        if (page != RUNS_NONE) {
+            start = page_at(page);
+            count_used_locked(page, request->page_count, is_zeroed);
+        }
+    }
+    loam_spinlock_release(&pages.lock);
+    return start;
+}
+
+void loam_heap_pages_give(struct loam_pagemap *map, void *start, uint64_t page_count)
+{
+    const uint64_t page = (loam_virt_of(start).addr - pages.start) / LOAM_PAGE_SIZE;
+
+    (void)map;
+    loam_spinlock_acquire(&pages.lock);
+    pages_free_locked(page, page_count);
+    pages.used_count -= page_count;
+    (void)filled_set(page, page_count, true);
+    pages.filled_count += page_count;
+    if (page + page_count > pages.filled_end)
+        pages.filled_end = page + page_count;
+    forget_peak_locked();
+    const uint64_t most =
+        pages.peak_count + pages.peak_count / 16 + PAGES_SLACK + preload_heap.large_peak_pages / 4;
+    if (pages.used_count + pages.filled_count > most) /* and some more: not at every call */
+        (void)purge_locked(most - pages.used_count - (most - pages.used_count) / 8);
+    loam_spinlock_release(&pages.lock);
+}
+
+bool loam_heap_pages_extend(struct loam_pagemap *map, void *start, uint64_t page_count)
+{
+    const uint64_t page = (loam_virt_of(start).addr - pages.start) / LOAM_PAGE_SIZE;
+    bool is_zeroed;
+
+    (void)map;
+    loam_spinlock_acquire(&pages.lock);
+    const bool is_taken = runs_take_at(&pages.runs, page, page_count);
+    if (is_taken)
+        count_used_locked(page, page_count, &is_zeroed);
+    loam_spinlock_release(&pages.lock);
+    return is_taken;
+}
+
+/* ---- the rest ------------------------------------------------------------------------ */
+
+uint64_t preload_pages_trim(void)
+{
+    loam_spinlock_acquire(&pages.lock);
+    pages.peak_count = pages.used_count;
+    const uint64_t returned = purge_locked(0);
+    loam_spinlock_release(&pages.lock);
+    return returned;
+}
+
+void preload_pages_measure(struct preload_pages_stats *out)
+{
+    loam_spinlock_acquire(&pages.lock);
+    out->used = pages.used_count;
+    out->used_peak = pages.peak_count;
+    out->filled_free = pages.filled_count;
+    out->returned = pages.returned_count;
+    loam_spinlock_release(&pages.lock);
+}
+
+void preload_pages_lock(void) LOAM_UNCHECKED
+{
+    loam_spinlock_acquire(&pages.lock);
+}
+
+void preload_pages_unlock(void) LOAM_UNCHECKED
+{
+    loam_spinlock_release(&pages.lock);
+}
+
+static uint64_t page_up(uint64_t bytes)
+{
+    return (bytes + LOAM_PAGE_SIZE - 1) & ~(LOAM_PAGE_SIZE - 1);
+}
+
+/* All in one piece: addresses that nobody else gets. */
+static bool pages_reserve(uint64_t data, struct loam_pagemap_setup *setup)
+{
+    const uint64_t count = data / LOAM_PAGE_SIZE;
+    const uint64_t map_bytes = page_up(loam_pagemap_bytes_needed(count));
+    const uint64_t runs_bytes = page_up(runs_bytes_needed(count));
+    const uint64_t filled_bytes = page_up(count / 8);
+    const uint64_t record_bytes = page_up(data / PAGES_RECORDS_OF);
+    const uint64_t total = data + map_bytes + runs_bytes + filled_bytes + record_bytes + PAGES_HUGE;
+    void *const got = mmap(NULL, total, PROT_READ | PROT_WRITE,
+                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+    if (got == MAP_FAILED)
+        return false;
+    (void)madvise(got, total, MADV_NOHUGEPAGE);
+    pages.start = (loam_virt_of(got).addr + PAGES_HUGE - 1) & ~(PAGES_HUGE - 1);
+    uint64_t at = pages.start + data;
+    setup->start = pages.start;
+    setup->page_count = count;
+    setup->memory = (void *)(uintptr_t)at;
+    setup->memory_bytes = map_bytes;
+    at += map_bytes;
+    runs_init(&pages.runs, count, (void *)(uintptr_t)at);
+    at += runs_bytes;
+    pages.filled = (void *)(uintptr_t)at;
+    at += filled_bytes;
+    pages.record_unused = at;
+    pages.record_end = at + record_bytes;
+    return true;
+}
+
+bool preload_pages_init(struct loam_pagemap_setup *setup)
+{
+    for (uint64_t data = PAGES_DATA_MAX; data >= PAGES_DATA_MIN; data /= 2) {
+        if (pages_reserve(data, setup))
+            return true;
+    }
+    return false;
+}
