@@ -7,6 +7,7 @@
 #include "internal/heap_fast.h"
 #include "internal/heap_large.h"
 #include "internal/inject.h"
+#include "internal/slab_extra.h"
 #include "internal/slab_head.h"
 #include "internal/try.h"
 
@@ -79,11 +80,16 @@ static inline struct loam_heap_cpu *heap_cpu_here(struct loam_heap *heap)
     return HEAP_LIKELY(cpu != NULL) ? cpu : heap_cpu_make(heap, index);
 }
 
-/* Give back what a CPU has at hand. Inside its guard, or while it is not in the heap. */
+/* Give back what a CPU has at hand, of caches too. Inside its guard, or while it is not in
+ * the heap. */
 static void heap_cpu_drop(struct loam_heap *heap, struct loam_heap_cpu *cpu)
 {
+    struct loam_slab_extra *extra = NULL;
+
     for (unsigned class = 1; class < LOAM_HEAP_CLASSES; class ++)
         loam_slab_drop(&heap->cache[class], &cpu->magazine[class], cpu->nothing);
+    while ((extra = slab_extra_next(heap, extra)) != NULL)
+        slab_extra_drop(extra, cpu->index);
 }
 
 /* In the lists, unless somebody is there already. What was asked of this CPU is done. */
@@ -265,6 +271,7 @@ uint64_t loam_heap_trim(struct loam_heap *heap)
 {
     const uint64_t pinned = loam_guard_pin();
     struct loam_heap_cpu *const own = heap_cpu_here(heap);
+    struct loam_slab_extra *extra = NULL;
     uint64_t pages = 0;
 
     for (unsigned i = 0; i < heap->cpu_count; i++) {
@@ -272,18 +279,25 @@ uint64_t loam_heap_trim(struct loam_heap *heap)
         if (cpu != NULL)
             atomic_store(&cpu->guard.is_wanted, 1);
     }
+    while ((extra = slab_extra_next(heap, extra)) != NULL)
+        slab_extra_ask(extra);
     if (heap_enter(heap, own))
         loam_guard_leave(&own->guard);
     loam_guard_unpin(pinned);
     for (unsigned class = 1; class < LOAM_HEAP_CLASSES; class ++)
         pages += loam_slab_trim(&heap->cache[class]);
+    while ((extra = slab_extra_next(heap, extra)) != NULL)
+        pages += loam_slab_trim(&extra->cache);
     return pages;
 }
 
 void loam_heap_trim_cpu(struct loam_heap *heap, unsigned cpu)
 {
     struct loam_heap_cpu *const other = cpu < heap->cpu_count ? atomic_load(&heap->cpu[cpu]) : NULL;
+    struct loam_slab_extra *extra = NULL;
 
     if (other != NULL)
         heap_cpu_drop(heap, other);
+    while (cpu < heap->cpu_count && (extra = slab_extra_next(heap, extra)) != NULL)
+        slab_extra_drop(extra, cpu); /* of a CPU that never used the heap itself */
 }

@@ -44,6 +44,11 @@ static unsigned record_index_of(size_t size_bytes)
     return index;
 }
 
+size_t loam_record_room(size_t size_bytes)
+{
+    return record_size_of(record_index_of(size_bytes));
+}
+
 /* Cut a record of this size off the newest chunk. */
 static struct loam_record *record_cut_locked(struct loam_pagemap *map, size_t size)
     LOAM_NEEDS(map->lock)

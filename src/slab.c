@@ -10,6 +10,7 @@
 #include "internal/check.h"
 #include "internal/heap_pages.h"
 #include "internal/inject.h"
+#include "internal/slab_extra.h"
 #include "internal/slab_head.h"
 
 #define SLAB_FOREIGN "slab: not an object of this cache"
@@ -71,7 +72,10 @@ static struct loam_slab *slab_make(struct loam_slab_cache *cache, unsigned order
                                                 align < LOAM_PAGE_SIZE ? LOAM_PAGE_SIZE : align,
                                                 false };
     bool is_zeroed;
-    struct loam_slab *const slab = loam_record_alloc(cache->map, slab_record_bytes(slot_count));
+    const uint64_t used = (uint64_t)slot_count * cache->slot_bytes;
+    struct loam_slab *const slab =
+        slab_extra_is_busy(cache) ? NULL
+                                  : loam_record_alloc(cache->map, slab_record_bytes(slot_count));
 
     if (slab == NULL)
         return NULL;
@@ -85,13 +89,15 @@ static struct loam_slab *slab_make(struct loam_slab_cache *cache, unsigned order
         return NULL;
     }
     slab->cache = cache;
-    slab->first = start + (bytes - (uint64_t)slot_count * cache->slot_bytes);
+    slab->colour = slab_extra_colour(cache, bytes - used);
+    slab->first = start + (bytes - used) - slab->colour * SLAB_COLOUR;
     slab->slot_count = (uint16_t)slot_count;
     slab->free_count = (uint16_t)slot_count;
-    slab->order = (uint16_t)order;
+    slab->order = (uint8_t)order;
     for (unsigned i = 0; i < slot_count; i += 64)
         slab->free[i / 64] =
             slot_count - i < 64 ? (UINT64_C(1) << (slot_count - i)) - 1 : UINT64_MAX;
+    slab_extra_construct(slab);
     const struct loam_pagemap_mark mark = { start, request.page_count, cache->kind, slab };
     loam_pagemap_set(cache->map, &mark);
     return slab;
@@ -106,6 +112,7 @@ static void slab_unmake(struct loam_slab_cache *cache, struct loam_slab *chain)
         const struct loam_pagemap_mark mark = { start, UINT64_C(1) << slab->order,
                                                 LOAM_PAGEMAP_NOTHING, NULL };
         chain = slab->next;
+        slab_extra_destruct(slab);
         loam_pagemap_set(cache->map, &mark);
         loam_heap_pages_give(cache->map, (void *)(uintptr_t)start, mark.page_count);
         loam_record_free(cache->map, slab, slab_record_bytes(slab->slot_count));
@@ -301,13 +308,17 @@ void loam_slab_put(struct loam_slab_cache *cache, void *const *object, size_t co
 
     slab_put_locked(cache, object, count);
     struct loam_slab *const chain =
-        slab_shrink_locked(cache, cache->page_count / SLAB_SPARE_OF + SLAB_SPARE_PAGES);
+        slab_extra_is_busy(cache)
+            ? NULL
+            : slab_shrink_locked(cache, cache->page_count / SLAB_SPARE_OF + SLAB_SPARE_PAGES);
     loam_spinlock_release_irq(&cache->lock, irq);
     slab_unmake(cache, chain);
 }
 
 uint64_t loam_slab_trim(struct loam_slab_cache *cache)
 {
+    if (slab_extra_is_busy(cache))
+        return 0;
     const loam_irq_state irq = loam_spinlock_acquire_irq(&cache->lock);
     const uint64_t pages = cache->empty_pages;
     struct loam_slab *const chain = slab_shrink_locked(cache, 0);

@@ -33,7 +33,7 @@ extern "C" {
 
 #define LOAM_HEAP_SMALL_MAX LOAM_SLAB_OBJECT_MAX /* bytes; above: large blocks */
 #define LOAM_HEAP_TABLE_MAX 1024u                /* bytes; classes by table up to here */
-#define LOAM_HEAP_CLASSES   58u                 /* 1..57; 0: none */
+#define LOAM_HEAP_CLASSES   58u                  /* 1..57; 0: none */
 #define LOAM_HEAP_ALIGN     16u                  /* of blocks of 16 bytes and more; below: 8 */
 
 /* Of a CPU. */
@@ -55,6 +55,36 @@ struct loam_heap {
     struct loam_spinlock large_lock; /* guards what follows */
     struct loam_heap_large *large;
     uint64_t large_count, large_pages, large_peak_pages;
+    struct loam_spinlock caches_lock; /* guards what follows */
+    struct loam_slab_extra *caches;   /* made by loam_slab_create(), the newest first */
+    uint64_t caches_count;
+};
+
+/* slab_pages * LOAM_PAGE_SIZE = live + magazine + free + waste, less large blocks. */
+struct loam_heap_stats {
+    uint64_t page_count;     /* all: of slabs, large blocks and records */
+    uint64_t live_count;     /* blocks that somebody has, large ones among them */
+    uint64_t live_bytes;     /* their sizes: of a class, or whole pages */
+    uint64_t magazine_count; /* free blocks that CPUs have at hand */
+    uint64_t magazine_bytes;
+    uint64_t free_count; /* in slabs */
+    uint64_t free_bytes;
+    uint64_t waste_bytes; /* of slabs, for which there is no slot */
+    uint64_t slab_count, slab_pages;
+    uint64_t large_count, large_pages, large_peak_pages;
+    uint64_t record_bytes; /* in use: of slabs, large blocks, caches, CPUs, magazines */
+    uint64_t record_pages; /* that hold records and tables of the page map */
+    uint64_t caches_count;
+};
+
+/* A block that somebody has, as the walk shows it. */
+struct loam_heap_block {
+    loam_virt start;
+    size_t size_bytes;                   /* of its class, or whole pages */
+    const struct loam_slab_cache *cache; /* NULL: a large block */
+    /* where the walk is; heap_look.c */
+    const struct loam_heap_large *large;
+    struct loam_slab_object object;
 };
 
 LOAM_NODISCARD enum loam_status loam_heap_init(struct loam_heap *heap,
@@ -70,6 +100,61 @@ void loam_heap_free_sized(struct loam_heap *heap, void *block, size_t size_bytes
 LOAM_NODISCARD size_t loam_heap_usable(const struct loam_heap *heap, const void *block);
 uint64_t loam_heap_trim(struct loam_heap *heap);
 void loam_heap_trim_cpu(struct loam_heap *heap, unsigned cpu);
+
+/**
+ * Count. Each class and each cache is of one moment; they are not of the same. What
+ * CPUs have at hand is exact when they are not in the heap.
+ *
+ * Context: any, not NMI; takes locks, one at a time. O(CPUs x (classes + caches))
+ */
+void loam_heap_measure(struct loam_heap *heap, struct loam_heap_stats *out);
+
+/**
+ * The same of one size class.
+ *
+ * @param size_class 1..LOAM_HEAP_CLASSES - 1; any other panics
+ */
+void loam_heap_measure_class(struct loam_heap *heap, unsigned size_class,
+                             struct loam_slab_stats *out);
+
+/**
+ * Walk all blocks that somebody has: of size classes, of caches, large ones. To begin,
+ * zero *block; each call makes it the next.
+ *
+ *     struct loam_heap_block block = { 0 };
+ *     while (loam_heap_next(&heap, &block))
+ *         ... block.start, block.size_bytes ...
+ *
+ * @return false: that was the last
+ *
+ * Context: nobody is in the heap meanwhile. O(slabs x blocks at hand of their class)
+ */
+LOAM_NODISCARD bool loam_heap_next(const struct loam_heap *heap, struct loam_heap_block *block);
+
+/**
+ * Print a line for each size class and each cache that has a slab, one for large blocks,
+ * one for records, and sums.
+ *
+ * @param writer called without a lock
+ *
+ * Context: as loam_heap_measure().
+ */
+void loam_heap_print(struct loam_heap *heap, const struct loam_writer *writer);
+
+/**
+ * @return NULL if sound: bits, counts, lists, the page map, magazines and records agree;
+ *         else the broken rule
+ *
+ * Context: nobody is in the heap meanwhile. O(blocks at hand + slabs)
+ */
+LOAM_NODISCARD const char *loam_heap_audit(struct loam_heap *heap);
+
+/**
+ * @return digest of place and size of every block that somebody has
+ *
+ * Context: nobody is in the heap meanwhile; it is sound.
+ */
+LOAM_NODISCARD uint64_t loam_heap_digest(struct loam_heap *heap);
 
 #ifdef __cplusplus
 }

@@ -102,6 +102,9 @@ LOAM_NODISCARD void *loam_record_alloc(struct loam_pagemap *map, size_t size_byt
 /** Give one back. @param size_bytes as it was asked for */
 void loam_record_free(struct loam_pagemap *map, void *record, size_t size_bytes);
 
+/** Bytes that such a record takes. @param size_bytes as above */
+LOAM_NODISCARD size_t loam_record_room(size_t size_bytes);
+
 /**
  * Make the tables for a range of pages, so that loam_pagemap_set() cannot fail.
  *
@@ -160,7 +163,8 @@ static inline unsigned loam_pagemap_kind(uint64_t entry)
 /** Bytes from an address to the end of the slab that its page belongs to. */
 static inline uint64_t loam_pagemap_rest(uint64_t entry, uint64_t address)
 {
-    const unsigned shift = LOAM_PAGEMAP_REST_SHIFT - LOAM_PAGE_SHIFT;    const uint64_t pages = entry >> shift & (LOAM_PAGEMAP_REST_MAX << LOAM_PAGE_SHIFT);
+    const unsigned shift = LOAM_PAGEMAP_REST_SHIFT - LOAM_PAGE_SHIFT;
+    const uint64_t pages = entry >> shift & (LOAM_PAGEMAP_REST_MAX << LOAM_PAGE_SHIFT);
     return pages + (LOAM_PAGE_SIZE - (address & (LOAM_PAGE_SIZE - 1)));
 }
 

@@ -6,7 +6,11 @@
 
 #include <loam/slab.h>
 
-/* Slot i starts at first + i * slot_bytes and ends, for the last one, with the slab. */
+/*
+ * Slot i starts at first + i * slot_bytes. The last one ends with the slab; in a cache that
+ * is not a size class, a few times 64 bytes before it: where an object's first bytes lie
+ * in the CPU's caches differs from slab to slab.
+ */
 struct loam_slab {
     struct loam_slab *next, *before; /* in a list of its cache */
     struct loam_slab_cache *cache;
@@ -14,7 +18,8 @@ struct loam_slab {
     uint16_t slot_count;
     uint16_t free_count;
     uint16_t word; /* no free slot in words before this one */
-    uint16_t order;
+    uint8_t order;
+    uint8_t colour;  /* SLAB_COLOUR bytes each that are left free at the end */
     uint64_t free[]; /* a bit for each slot */
 };
 
@@ -28,11 +33,13 @@ static inline size_t slab_record_bytes(unsigned slot_count)
     return sizeof(struct loam_slab) + slab_words(slot_count) * sizeof(uint64_t);
 }
 
+#define SLAB_COLOUR 64u /* bytes */
+
 /* First byte of the slab's pages. */
 static inline uint64_t slab_start(const struct loam_slab *slab)
 {
     const uint64_t end = slab->first + (uint64_t)slab->slot_count * slab->cache->slot_bytes;
-    return end - loam_order_bytes(slab->order);
+    return end + slab->colour * SLAB_COLOUR - loam_order_bytes(slab->order);
 }
 
 /* ---- what a heap's or a cache's CPU calls, inside its guard ------------------- */
