@@ -18,6 +18,18 @@ THREAD_NAMES := $(patsubst tests/%_test.c,%,$(shell grep -l 'include <pthread.h>
 DEATH_NAMES := $(patsubst tests/death/%.c,%,$(sort $(wildcard tests/death/*.c)))
 FUZZ_NAMES := $(patsubst fuzz/%_fuzz.c,%,$(sort $(wildcard fuzz/*_fuzz.c)))
 
+# Those that stand on heap_world.h have the heap only, without the machine.
+ALONE_NAMES := $(patsubst tests/%_test.c,%,$(shell grep -lE 'include "(heap|slab)_world.h"' \
+  $(wildcard tests/*_test.c) /dev/null))
+ALONE_DEATHS := $(patsubst tests/death/%.c,%,$(shell grep -l 'include "heap.h"' \
+  $(wildcard tests/death/*.c) /dev/null))
+ALONE_FUZZ := $(patsubst fuzz/%_fuzz.c,%,$(shell grep -l 'include "heap_world.h"' \
+  $(wildcard fuzz/*_fuzz.c) /dev/null))
+ALONE_SUPPORT := harness alone/heap
+# One of them compiles the heap itself, with another guard.
+BARE_NAMES := $(patsubst tests/%_test.c,%,$(shell grep -l 'include "alone/heap.c"' \
+  $(wildcard tests/*_test.c) /dev/null))
+
 # test_flavour FOLDER COMPILER FLAGS: objects of sources in any folder of sources
 define test_flavour
 $(BUILD)/$(1)/%.o: tests/%.c
@@ -46,19 +58,40 @@ FUZZ_PROGRAMS := $(FUZZ_NAMES:%=$(BUILD)/fuzz/%_fuzz)
 TEST_BUILDS += $(TEST_PROGRAMS) $(THREAD_PROGRAMS) $(DEATH_PROGRAMS) $(FUZZ_PROGRAMS)
 .SECONDARY: # keep objects
 
-$(TEST_PROGRAMS): %: %.o $(TEST_SUPPORT:%=$(BUILD)/host/%.o)
+ALONE_PROGRAMS := $(ALONE_NAMES:%=$(BUILD)/host/%_test) $(ALONE_DEATHS:%=$(BUILD)/host/death/%)
+BARE_PROGRAMS := $(BARE_NAMES:%=$(BUILD)/host/%_test)
+ALONE_THREADS := $(filter $(ALONE_NAMES:%=$(BUILD)/tsan/%_test),$(THREAD_PROGRAMS))
+ALONE_FUZZERS := $(ALONE_FUZZ:%=$(BUILD)/fuzz/%_fuzz)
+
+$(BARE_PROGRAMS): %: %.o $(BUILD)/host/harness.o
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(ASAN) $^ -lcmocka -lpthread -o $@
 
-$(THREAD_PROGRAMS): %: %.o $(TEST_SUPPORT:%=$(BUILD)/tsan/%.o)
+$(filter-out $(BARE_PROGRAMS),$(ALONE_PROGRAMS)): %: %.o $(ALONE_SUPPORT:%=$(BUILD)/host/%.o)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(ASAN) $^ -lcmocka -lpthread -o $@
+
+$(ALONE_THREADS): %: %.o $(ALONE_SUPPORT:%=$(BUILD)/tsan/%.o)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(TSAN) $^ -lcmocka -lpthread -o $@
 
-$(DEATH_PROGRAMS): %: %.o $(TEST_SUPPORT:%=$(BUILD)/host/%.o)
+$(ALONE_FUZZERS): %: %.o $(ALONE_SUPPORT:%=$(BUILD)/fuzz/%.o)
+	$(call say,LINK,$@)
+	$(Q)$(FUZZ_CC) $(FUZZ_FLAGS) $^ -lcmocka -lpthread -o $@
+
+$(filter-out $(ALONE_PROGRAMS),$(TEST_PROGRAMS)): %: %.o $(TEST_SUPPORT:%=$(BUILD)/host/%.o)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(ASAN) $^ -lcmocka -lpthread -o $@
 
-$(FUZZ_PROGRAMS): %: %.o $(TEST_SUPPORT:%=$(BUILD)/fuzz/%.o)
+$(filter-out $(ALONE_THREADS),$(THREAD_PROGRAMS)): %: %.o $(TEST_SUPPORT:%=$(BUILD)/tsan/%.o)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(TSAN) $^ -lcmocka -lpthread -o $@
+
+$(filter-out $(ALONE_PROGRAMS),$(DEATH_PROGRAMS)): %: %.o $(TEST_SUPPORT:%=$(BUILD)/host/%.o)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(ASAN) $^ -lcmocka -lpthread -o $@
+
+$(filter-out $(ALONE_FUZZERS),$(FUZZ_PROGRAMS)): %: %.o $(TEST_SUPPORT:%=$(BUILD)/fuzz/%.o)
 	$(call say,LINK,$@)
 	$(Q)$(FUZZ_CC) $(FUZZ_FLAGS) $^ -lcmocka -lpthread -o $@
 
