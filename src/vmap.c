@@ -108,7 +108,6 @@ static enum loam_status vmap_make(struct loam *mm, const struct loam_vrange_requ
         status = loam_vmap_fill(mm, map.virt, map.attr, &fill);
     } else {
         status = loam_vmap_change(mm, &map);
-        loam_books_trim_tables(mm);
     }
     if (status != LOAM_OK) {
         loam_vrange_cancel(&mm->vmap.ranges, map.virt);

@@ -45,6 +45,9 @@ static void alloc_has_large_pages_at_their_multiples(void **state)
     const uint64_t usable = total(LOAM_OWNER_USABLE);
     const uint64_t kernel = total(LOAM_OWNER_KERNEL);
     const uint64_t at = alloc_bytes(MIB(6) + KIB(12)).addr;
+    struct loam_translation seen;
+    assert_int_equal(loam_space_query(&mm.space, loam_virt_at(at), &seen), LOAM_OK);
+    assert_int_equal(seen.attr.prot, LOAM_PROT_WRITE | LOAM_PROT_GLOBAL);
     assert_int_equal(at % MIB(2), 0);
     assert_int_equal(large_pages(at, MIB(6) + KIB(12)), 3);
     assert_int_equal(page_size_at(at + MIB(6)), KIB(4));

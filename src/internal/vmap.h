@@ -25,7 +25,8 @@ struct vmap_fill {
     bool is_large; /* as a whole it comes and goes: it may have large pages */
 };
 
-/* Repeated with more and more spare tables, until it has enough or there are none. */
+/* Repeated with more and more spare tables, until it has enough or there are none; those
+ * that are left over went back. */
 enum loam_status loam_vmap_change(struct loam *mm, const struct vmap_edit *edit);
 
 /* Map new memory at all pages of a range, or at none. */
