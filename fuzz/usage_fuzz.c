@@ -13,19 +13,15 @@
 #include <loam/boot/adapter.h>
 #include <loam/usage.h>
 
-#include "machine.h"
+#include "nodes.h"
 
 #define CELLS      2048u /* a tree of three levels full of intervals */
 #define CELL_SHIFT 53u
 #define NOBODY     0xffu
-#define NODE_PAGES 200u
-#define NODES_AT   UINT64_C(0x100000)
 
 struct world {
-    struct loam_stock stock;
+    struct nodes nodes;
     struct loam_usage usage;
-    loam_phys hidden[NODE_PAGES]; /* frames that the stock is kept from */
-    unsigned hidden_count;
     uint8_t owner[CELLS];
     bool begins[CELLS + 1];
 };
@@ -234,7 +230,7 @@ static void change(struct fuzz_input *input, struct world *world, unsigned what)
     }
     if (range.size == 0) /* all 2^64 bytes cannot be said */
         expected = LOAM_INVALID;
-    FUZZ_CHECK(st == expected || (world->hidden_count > 0 && st == LOAM_NO_MEMORY));
+    FUZZ_CHECK(st == expected || (world->nodes.hidden_count > 0 && st == LOAM_NO_MEMORY));
     if (st != LOAM_OK) {
         FUZZ_CHECK(loam_usage_digest(&world->usage) == before);
         return;
@@ -254,7 +250,7 @@ static void comb(struct fuzz_input *input, struct world *world)
         const struct loam_phys_range range =
             loam_phys_range_of(loam_phys_at(cell_addr(cell)), cell_addr(1));
         const enum loam_status st = loam_usage_insert(&world->usage, range, LOAM_OWNER_KERNEL);
-        FUZZ_CHECK(st == LOAM_OK || (world->hidden_count > 0 && st == LOAM_NO_MEMORY));
+        FUZZ_CHECK(st == LOAM_OK || (world->nodes.hidden_count > 0 && st == LOAM_NO_MEMORY));
         if (st != LOAM_OK)
             return;
         world->owner[cell] = LOAM_OWNER_KERNEL;
@@ -276,30 +272,15 @@ static void change_wildly(struct fuzz_input *input, struct world *world)
 /* Leave the stock so many frames at most, or give it all back. */
 static void hide_frames(struct world *world, unsigned rest)
 {
-    while (world->hidden_count > 0) {
-        const loam_phys frame = world->hidden[--world->hidden_count];
-        loam_stock_add(&world->stock, loam_phys_range_of(frame, LOAM_PAGE_SIZE));
-    }
-    if (rest > 3)
-        return;
-    while (loam_stock_level(&world->stock) > rest)
-        world->hidden[world->hidden_count++] = loam_stock_remove(&world->stock);
+    nodes_hide(&world->nodes, rest > 3 ? NODES_MAX : rest);
 }
 
 static void start(struct world *world)
 {
-    static bool powered;
-    if (!powered) {
-        machine_reset(1);
-        machine_add_ram(NODES_AT, NODE_PAGES * LOAM_PAGE_SIZE);
-        powered = true;
-    }
     memset(world, 0, sizeof *world);
     memset(world->owner, NOBODY, sizeof world->owner);
-    loam_stock_init(&world->stock, machine_hhdm(), NULL);
-    loam_stock_add(&world->stock,
-                   loam_phys_range_of(loam_phys_at(NODES_AT), NODE_PAGES * LOAM_PAGE_SIZE));
-    loam_usage_init(&world->usage, &world->stock);
+    nodes_start(&world->nodes, 200u);
+    loam_usage_init(&world->usage, &world->nodes.stock);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -326,7 +307,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         else
             compare_lookup(&world, fuzz_take(&input, 8));
         fuzz_check_sound(loam_usage_audit(&world.usage));
-        FUZZ_CHECK(world.stock.out_count == world.usage.node_frame_count);
+        FUZZ_CHECK(world.nodes.stock.out_count == world.usage.node_frame_count);
         compare_intervals(&world);
     }
     return 0;

@@ -12,13 +12,11 @@
 #include <loam/boot/adapter.h>
 #include <loam/vrange.h>
 
-#include "machine.h"
+#include "nodes.h"
 
-#define CELLS      256u
-#define BASE       (UINT64_MAX - CELLS * LOAM_PAGE_SIZE + 1)
-#define NODE_PAGES 16u
-#define NODES_AT   UINT64_C(0x100000)
-#define NOBODY     0xffffu
+#define CELLS  256u
+#define BASE   (UINT64_MAX - CELLS * LOAM_PAGE_SIZE + 1)
+#define NOBODY 0xffffu
 
 enum cell_state { USED, QUEUED, IN_BATCH };
 
@@ -28,14 +26,12 @@ struct cell_range {
 };
 
 struct world {
-    struct loam_stock stock;
+    struct nodes nodes;
     struct loam_vrange vrange;
     uint16_t owner[CELLS]; /* index of the range's first page */
     struct cell_range range[CELLS];
     struct loam_vrange_batch batch;
     bool under_way;
-    loam_phys hidden[NODE_PAGES];
-    unsigned hidden_count;
 };
 
 static uint64_t page_addr(unsigned page)
@@ -133,7 +129,7 @@ static void alloc(struct fuzz_input *input, struct world *world)
         range.first = first;
     }
     const enum loam_status st = loam_vrange_alloc(&world->vrange, &request, &at);
-    FUZZ_CHECK(st == expected || (world->hidden_count > 0 && st == LOAM_NO_MEMORY));
+    FUZZ_CHECK(st == expected || (world->nodes.hidden_count > 0 && st == LOAM_NO_MEMORY));
     if (st == LOAM_OK) {
         if (dice != 0) /* any place will do */
             range.first = (unsigned)((at.addr - BASE) / LOAM_PAGE_SIZE) - range.before;
@@ -160,7 +156,7 @@ static void reserve(struct fuzz_input *input, struct world *world)
     const enum loam_status st = loam_vrange_reserve(
         &world->vrange, &request, loam_virt_at(page_addr(range.first + range.before)));
     FUZZ_CHECK(st == probe(world, range.first, whole(&range)) ||
-               (world->hidden_count > 0 && st == LOAM_NO_MEMORY));
+               (world->nodes.hidden_count > 0 && st == LOAM_NO_MEMORY));
     if (st == LOAM_OK)
         take(world, &range);
     else
@@ -226,14 +222,7 @@ static void purge(struct world *world)
 /* Leave the stock so many frames at most, or give it all back. */
 static void hide_frames(struct world *world, unsigned rest)
 {
-    while (world->hidden_count > 0) {
-        const loam_phys frame = world->hidden[--world->hidden_count];
-        loam_stock_add(&world->stock, loam_phys_range_of(frame, LOAM_PAGE_SIZE));
-    }
-    if (rest > 2)
-        return;
-    while (loam_stock_level(&world->stock) > rest)
-        world->hidden[world->hidden_count++] = loam_stock_remove(&world->stock);
+    nodes_hide(&world->nodes, rest > 2 ? NODES_MAX : rest);
 }
 
 /* What lies at every page. */
@@ -266,19 +255,11 @@ static void compare(struct world *world)
 
 static void start(struct world *world)
 {
-    static bool powered;
-    if (!powered) {
-        machine_reset(1);
-        machine_add_ram(NODES_AT, NODE_PAGES * LOAM_PAGE_SIZE);
-        powered = true;
-    }
     memset(world, 0, sizeof *world);
     for (unsigned page = 0; page < CELLS; page++)
         world->owner[page] = NOBODY;
-    loam_stock_init(&world->stock, machine_hhdm(), NULL);
-    loam_stock_add(&world->stock,
-                   loam_phys_range_of(loam_phys_at(NODES_AT), NODE_PAGES * LOAM_PAGE_SIZE));
-    loam_vrange_init(&world->vrange, &world->stock, 4, 0);
+    nodes_start(&world->nodes, 16u);
+    loam_vrange_init(&world->vrange, &world->nodes.stock, 4, 0);
     FUZZ_CHECK(loam_vrange_add_window(&world->vrange, loam_virt_range_of(loam_virt_at(BASE),
                                                                          CELLS * LOAM_PAGE_SIZE)) ==
                LOAM_OK);
@@ -304,7 +285,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         else
             hide_frames(&world, what % 8);
         fuzz_check_sound(loam_vrange_audit(&world.vrange));
-        FUZZ_CHECK(world.stock.out_count == world.vrange.node_frame_count);
+        FUZZ_CHECK(world.nodes.stock.out_count == world.vrange.node_frame_count);
         compare(&world);
     }
     return 0;

@@ -10,6 +10,7 @@
 #include <stdatomic.h>
 
 #include "paging_world.h"
+#include "threads.h"
 
 #define THREADS 4u
 
@@ -30,19 +31,10 @@ static void run_threads(unsigned count, unsigned writers, void *(*body)(void *in
     atomic_store(&failures, 0);
     atomic_store(&working, writers);
     for (unsigned i = 0; i < count; i++)
-        assert_int_equal(pthread_create(&threads[i], NULL, body, (void *)(uintptr_t)i), 0);
+        thread_start(&threads[i], body, (void *)(uintptr_t)i);
     for (unsigned i = 0; i < count; i++)
-        assert_int_equal(pthread_join(threads[i], NULL), 0);
+        thread_join(threads[i]);
     assert_int_equal(atomic_load(&failures), 0);
-}
-
-/* A source of random numbers for each thread. */
-static uint64_t roll(uint64_t *seed, uint64_t bound)
-{
-    *seed ^= *seed << 13;
-    *seed ^= *seed >> 7;
-    *seed ^= *seed << 17;
-    return *seed % bound;
 }
 
 /* ---- each its own pages ------------------------------------------------------- */
@@ -83,14 +75,14 @@ static void *change_own_pages(void *index)
     uint64_t seed = 77 + cpu;
     machine_set_cpu(cpu);
     for (unsigned round = 0; round < 400; round++) {
-        const uint64_t at = LOWER + stride * cpu + (roll(&seed, 2) == 0 ? 0 : KIB(8));
-        const uint64_t size = at % MIB(2) == 0 && roll(&seed, 2) == 0 ? MIB(2) : KIB(8);
+        const uint64_t at = LOWER + stride * cpu + (thread_roll(&seed, 2) == 0 ? 0 : KIB(8));
+        const uint64_t size = at % MIB(2) == 0 && thread_roll(&seed, 2) == 0 ? MIB(2) : KIB(8);
         const uint64_t phys = GIB(1) + stride * cpu + at % MIB(2);
         expect(map(at, size, phys, RW) == LOAM_OK);
         expect(loam_space_translate(&space, loam_virt_at(at + 5)).addr == phys + 5);
         expect(map(at + KIB(4), KIB(4), phys, RW) == LOAM_OVERLAP);
         expect(machine_access(cpu, at + size - 1, MACHINE_WRITE).phys == phys + size - 1);
-        switch (roll(&seed, 4)) {
+        switch (thread_roll(&seed, 4)) {
         case 0:
             expect(protect(at + KIB(4), KIB(4), RO) == LOAM_OK);
             expect(machine_access(cpu, at + KIB(4), MACHINE_WRITE).fault == MACHINE_PROTECTION);
@@ -136,14 +128,14 @@ static void *take_the_gib_or_a_page(void *index)
     machine_set_cpu(cpu);
     for (unsigned round = 0; round < 400; round++) {
         const uint64_t at = LOWER + MIB(2) * (cpu + 1);
-        if (roll(&seed, 4) == 0) {
+        if (thread_roll(&seed, 4) == 0) {
             const enum loam_status st = map(LOWER, GIB(1), GIB(4), RW);
             expect(st == LOAM_OK || st == LOAM_OVERLAP);
             if (st == LOAM_OK)
                 expect(unmap(LOWER, GIB(1)) == LOAM_OK);
             continue;
         }
-        const uint64_t size = roll(&seed, 2) == 0 ? MIB(2) : KIB(4);
+        const uint64_t size = thread_roll(&seed, 2) == 0 ? MIB(2) : KIB(4);
         const enum loam_status st = map(at, size, GIB(8) + at % GIB(1), RW);
         expect(st == LOAM_OK || st == LOAM_OVERLAP); /* the whole GiB is in use */
         if (st == LOAM_OK)
@@ -182,12 +174,12 @@ static void *map_and_unmap_what_is_looked_at(void *index)
     uint64_t seed = 9 + cpu;
     machine_set_cpu(cpu);
     for (unsigned round = 0; round < 1500; round++) {
-        const uint64_t page = roll(&seed, LOOK_PAGES / 2) + cpu * (LOOK_PAGES / 2);
+        const uint64_t page = thread_roll(&seed, LOOK_PAGES / 2) + cpu * (LOOK_PAGES / 2);
         const uint64_t room = 512 - page % 512;
-        const uint64_t count = 1 + roll(&seed, room < 8 ? room : 8);
-        const uint64_t phys = GIB(1 + roll(&seed, 2)) + PAGES(page);
+        const uint64_t count = 1 + thread_roll(&seed, room < 8 ? room : 8);
+        const uint64_t phys = GIB(1 + thread_roll(&seed, 2)) + PAGES(page);
         expect(map(look_at(page), PAGES(count), phys, RW) == LOAM_OK);
-        if (roll(&seed, 4) == 0)
+        if (thread_roll(&seed, 4) == 0)
             expect(detach_own(look_at(page), PAGES(count)) &&
                    collect_own(look_at(page), PAGES(count), phys, cpu));
         else
@@ -206,7 +198,7 @@ static void *look(void *index)
     struct loam_mapping run;
     machine_set_cpu(cpu);
     while (atomic_load(&working) != 0) {
-        const uint64_t page = roll(&seed, LOOK_PAGES);
+        const uint64_t page = thread_roll(&seed, LOOK_PAGES);
         const loam_virt at = { look_at(page) };
         const loam_phys phys = loam_space_translate(&child, at);
         expect(loam_phys_is_none(phys) || is_right(phys.addr, page));
@@ -253,7 +245,7 @@ static void *change_a_part(void *index)
     uint64_t seed = 21 + cpu;
     machine_set_cpu(cpu);
     for (unsigned round = 0; round < 300; round++) {
-        const uint64_t at = LOWER + part * cpu + PAGES(roll(&seed, 4));
+        const uint64_t at = LOWER + part * cpu + PAGES(thread_roll(&seed, 4));
         expect(protect(at, KIB(4), RO) == LOAM_OK);
         expect(machine_access(cpu, at, MACHINE_WRITE).fault == MACHINE_PROTECTION);
         expect(machine_access(cpu, at, MACHINE_READ).phys == GIB(1) + (at - LOWER));
@@ -270,7 +262,7 @@ static void *look_at_the_whole(void *index)
     uint64_t seed = 33 + cpu;
     machine_set_cpu(cpu);
     while (atomic_load(&working) != 0) {
-        const uint64_t offset = roll(&seed, MIB(2));
+        const uint64_t offset = thread_roll(&seed, MIB(2));
         expect(loam_space_translate(&space, loam_virt_at(LOWER + offset)).addr == GIB(1) + offset);
         const struct machine_access seen = machine_access(cpu, LOWER + offset, MACHINE_READ);
         expect(seen.fault == MACHINE_OK && seen.phys == GIB(1) + offset);

@@ -7,6 +7,8 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "threads.h"
+
 #define THREADS 4u
 #define ROUNDS  1000u
 
@@ -88,9 +90,9 @@ static void no_memory_is_not_said_while_there_is_some(void **state)
     atomic_store(&failures, 0);
     atomic_store(&working, 2);
     for (unsigned i = 0; i < THREADS; i++)
-        assert_int_equal(pthread_create(&thread[i], NULL, map_and_unmap, (void *)(uintptr_t)i), 0);
+        thread_start(&thread[i], map_and_unmap, (void *)(uintptr_t)i);
     for (unsigned i = 0; i < THREADS; i++)
-        assert_int_equal(pthread_join(thread[i], NULL), 0);
+        thread_join(thread[i]);
     assert_int_equal(atomic_load(&failures), 0);
     check_all_given_back(tables);
 }

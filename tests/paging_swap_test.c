@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 
 #include "paging_world.h"
+#include "threads.h"
 
 #define VALUE UINT64_C(0xabcdef0123456)
 
@@ -229,7 +230,7 @@ static void P23_no_write_is_lost_while_a_page_goes_out(void **state)
     world_start((struct world_options){ 0 });
     assert_int_equal(tag(LOWER, KIB(4), LOAM_ENTRY_TAG, 0), LOAM_OK);
     atomic_store(&has_ended, false);
-    assert_int_equal(pthread_create(&thread, NULL, write_whenever_it_is_there, NULL), 0);
+    thread_start(&thread, write_whenever_it_is_there, NULL);
     for (uint64_t round = 1; round <= ROUNDS; round++) {
         const uint64_t frame = GIB(1) + PAGES(round);
         assert_int_equal(swap_in(LOWER, round - 1, frame), LOAM_OK);
@@ -241,7 +242,7 @@ static void P23_no_write_is_lost_while_a_page_goes_out(void **state)
         dirty += (was.bits & LOAM_PAGE_DIRTY) != 0 ? 1 : 0;
     }
     atomic_store(&has_ended, true);
-    assert_int_equal(pthread_join(thread, NULL), 0);
+    thread_join(thread);
     assert_true(dirty > 0);
     world_check();
 }
@@ -269,9 +270,9 @@ static void P21_of_several_that_swap_in_one_succeeds(void **state)
     assert_int_equal(tag(LOWER, MIB(1), LOAM_ENTRY_TAG, 6), LOAM_OK);
     atomic_store(&winners, 0);
     for (unsigned i = 0; i < 3; i++)
-        assert_int_equal(pthread_create(&thread[i], NULL, swap_in_on, (void *)(uintptr_t)i), 0);
+        thread_start(&thread[i], swap_in_on, (void *)(uintptr_t)i);
     for (unsigned i = 0; i < 3; i++)
-        assert_int_equal(pthread_join(thread[i], NULL), 0);
+        thread_join(thread[i]);
     assert_int_equal(atomic_load(&winners), 256);
     for (uint64_t page = 0; page < 256; page++)
         assert_int_equal(query(LOWER + PAGES(page)).phys.addr % GIB(1), PAGES(page));

@@ -7,6 +7,8 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
+#include "threads.h"
+
 #define ROUNDS 400u
 #define HELD   8u
 
@@ -46,17 +48,16 @@ static void *worker_run(void *argument)
 
     machine_set_cpu(worker->cpu);
     for (unsigned round = 0; round < ROUNDS; round++) {
-        worker->seed = worker->seed * UINT64_C(6364136223846793005) + 1442695040888963407;
-        const unsigned dice = (unsigned)(worker->seed >> 40);
-        loam_virt *held = &worker->held[dice % HELD];
-        uint64_t *pages = &worker->pages[dice % HELD];
+        const uint64_t place = thread_roll(&worker->seed, HELD);
+        loam_virt *held = &worker->held[place];
+        uint64_t *pages = &worker->pages[place];
         if (held->addr != 0) {
             mark(*held, *pages, held->addr | worker->cpu, 0);
             loam_vmap_free(&mm, *held);
             held->addr = 0;
             continue;
         }
-        struct loam_vmap_request request = memory_of(PAGES(1 + dice / 8 % 6));
+        struct loam_vmap_request request = memory_of(PAGES(1 + thread_roll(&worker->seed, 6)));
         request.is_zeroed = true;
         require(loam_vmap_alloc(&mm, &request, held) == LOAM_OK);
         *pages = request.size_bytes / LOAM_PAGE_SIZE;
@@ -95,13 +96,13 @@ static void cpus_share_addresses_and_frames(void **state)
     const uint64_t kernel = total(LOAM_OWNER_KERNEL);
     assert_int_equal(loam_vmap_stack(&mm, PAGES(2), "landmark", &stack), LOAM_OK);
     atomic_store(&has_ended, false);
-    assert_int_equal(pthread_create(&thread[2], NULL, looker_run, &stack), 0);
+    thread_start(&thread[2], looker_run, &stack);
     for (unsigned i = 0; i < 2; i++)
-        assert_int_equal(pthread_create(&thread[i], NULL, worker_run, &worker[i]), 0);
+        thread_start(&thread[i], worker_run, &worker[i]);
     for (unsigned i = 0; i < 2; i++)
-        assert_int_equal(pthread_join(thread[i], NULL), 0);
+        thread_join(thread[i]);
     atomic_store(&has_ended, true);
-    assert_int_equal(pthread_join(thread[2], NULL), 0);
+    thread_join(thread[2]);
     assert_true(worker[0].done > ROUNDS / 4 && worker[1].done > ROUNDS / 4);
     loam_vmap_stack_free(&mm, stack.start);
     (void)loam_vmap_purge(&mm);

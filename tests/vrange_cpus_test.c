@@ -4,6 +4,7 @@
  */
 #include "src/internal/vrange_cache.h"
 
+#include "threads.h"
 #include "vrange_world.h"
 
 #include <pthread.h>
@@ -22,13 +23,14 @@ static void cached_window(uint64_t frames, uint64_t pages, unsigned cpus)
 
 /* ---- CPUs ---------------------------------------------------------------- */
 
-#define SHARED_PAGES 400u
-#define LANDMARK     SHARED_PAGES /* page of a range that stays */
-#define ROUNDS       4000u
+#define SHARED_PAGES 512u
+#define LANDMARK     400u /* page of a range that stays */
+#define ROUNDS       3000u
 
 static atomic_uint owner_of[SHARED_PAGES]; /* CPU + 1, or 0 */
 static atomic_bool has_ended;
 
+/* Pages change hands only when nobody has them; a batch gives them up at its end. */
 static void hand_over(struct loam_virt_range range, unsigned from, unsigned to)
 {
     const uint64_t first = (range.start.addr - HIGH) / LOAM_PAGE_SIZE;
@@ -53,6 +55,7 @@ static void purge_shared(void)
 struct worker {
     unsigned cpu;
     uint64_t seed;
+    bool wants_powers_of_two; /* as caches keep them, without guards */
     struct loam_virt_range held[16];
     unsigned held_count;
     uint64_t allocated;
@@ -60,12 +63,33 @@ struct worker {
 
 static void worker_free(struct worker *worker)
 {
-    const struct loam_virt_range range = worker->held[--worker->held_count];
+    const uint64_t index = thread_roll(&worker->seed, worker->held_count);
+    const struct loam_virt_range range = worker->held[index];
 
+    worker->held[index] = worker->held[--worker->held_count];
     hand_over(range, worker->cpu + 1, UINT32_MAX);
     loam_vrange_free(&vrange, range);
     if (loam_vrange_is_purge_due(&vrange))
         purge_shared();
+}
+
+static void worker_alloc(struct worker *worker)
+{
+    struct loam_vrange_request request = { .page_count = 1u << thread_roll(&worker->seed, 5),
+                                           .name = "shared" };
+
+    if (!worker->wants_powers_of_two) {
+        request.page_count = 1 + thread_roll(&worker->seed, 40);
+        request.guard_before = thread_roll(&worker->seed, 2);
+    }
+    struct loam_virt_range range = { { 0 }, PAGES(request.page_count) };
+    if (loam_vrange_alloc(&vrange, &request, &range.start) != LOAM_OK) {
+        purge_shared();
+        return;
+    }
+    hand_over(range, 0, worker->cpu + 1);
+    worker->held[worker->held_count++] = range;
+    worker->allocated++;
 }
 
 static void *worker_run(void *argument)
@@ -74,26 +98,45 @@ static void *worker_run(void *argument)
 
     machine_set_cpu(worker->cpu);
     for (unsigned round = 0; round < ROUNDS; round++) {
-        worker->seed = worker->seed * UINT64_C(6364136223846793005) + 1442695040888963407;
-        const unsigned dice = (unsigned)(worker->seed >> 40);
-        if (worker->held_count == 16 || (worker->held_count > 0 && dice % 2 == 0)) {
+        if (worker->held_count == 16 ||
+            (worker->held_count > 0 && thread_roll(&worker->seed, 2) == 0))
             worker_free(worker);
-            continue;
-        }
-        const struct loam_vrange_request request = { .page_count = 1u << dice / 2 % 5,
-                                                     .name = "shared" };
-        struct loam_virt_range range = { { 0 }, PAGES(request.page_count) };
-        if (loam_vrange_alloc(&vrange, &request, &range.start) != LOAM_OK) {
-            purge_shared();
-            continue;
-        }
-        hand_over(range, 0, worker->cpu + 1);
-        worker->held[worker->held_count++] = range;
-        worker->allocated++;
+        else
+            worker_alloc(worker);
     }
     while (worker->held_count > 0)
         worker_free(worker);
     return NULL;
+}
+
+/* Both work, and have given everything back. */
+static void run_workers(bool want_powers_of_two)
+{
+    struct worker worker[2] = { { .cpu = 0, .seed = 1 }, { .cpu = 1, .seed = 2 } };
+    pthread_t thread[2];
+
+    for (unsigned i = 0; i < SHARED_PAGES; i++)
+        atomic_store(&owner_of[i], 0);
+    for (unsigned i = 0; i < 2; i++) {
+        worker[i].wants_powers_of_two = want_powers_of_two;
+        thread_start(&thread[i], worker_run, &worker[i]);
+    }
+    for (unsigned i = 0; i < 2; i++)
+        thread_join(thread[i]);
+    purge_shared();
+    check_sound();
+    assert_true(worker[0].allocated > ROUNDS / 10 && worker[1].allocated > ROUNDS / 10);
+}
+
+/* No page is ever given to two, nor given out before its batch is flushed. */
+static void two_cpus_never_have_the_same_page(void **state)
+{
+    (void)state;
+    one_window(8, SHARED_PAGES);
+    vrange.purge_pages = 100;
+    run_workers(false);
+    assert_int_equal(vrange.record_count, 0);
+    assert_int_equal(stock.out_count, 0);
 }
 
 /* Whatever happens elsewhere, the landmark is where it is. */
@@ -103,7 +146,7 @@ static void *looker_run(void *argument)
     struct loam_vrange_info info;
 
     for (uint64_t page = 0; !atomic_load(&has_ended) || *seen == 0;
-         page = (page + 7) % SHARED_PAGES) { /* ends: when all is quiet it sees */
+         page = (page + 7) % LANDMARK) { /* ends: when all is quiet it sees */
         const loam_virt at = loam_virt_at(HIGH + PAGES(page) + 1);
         const enum loam_vrange_place place = loam_vrange_peek(&vrange, at, &info);
         if (place != LOAM_VRANGE_CHANGING &&
@@ -123,29 +166,20 @@ static void *looker_run(void *argument)
 static void cpus_with_caches_never_have_the_same_page(void **state)
 {
     static const struct loam_vrange_request landmark = { .page_count = 3, .name = "landmark" };
-    struct worker worker[2] = { { .cpu = 0, .seed = 1 }, { .cpu = 1, .seed = 2 } };
-    pthread_t thread[3];
+    pthread_t looker;
     uint64_t seen = 0;
 
     (void)state;
-    cached_window(8, SHARED_PAGES + 10, 2);
+    cached_window(8, LANDMARK + 10, 2);
     vrange.purge_pages = 60;
     atomic_store(&has_ended, false);
     assert_int_equal(loam_vrange_reserve(&vrange, &landmark, loam_virt_at(HIGH + PAGES(LANDMARK))),
                      LOAM_OK);
     assert_int_equal(reserve_plain(LANDMARK + 3, 7), LOAM_OK);
-    for (unsigned i = 0; i < SHARED_PAGES; i++)
-        atomic_store(&owner_of[i], 0);
-    assert_int_equal(pthread_create(&thread[2], NULL, looker_run, &seen), 0);
-    for (unsigned i = 0; i < 2; i++)
-        assert_int_equal(pthread_create(&thread[i], NULL, worker_run, &worker[i]), 0);
-    for (unsigned i = 0; i < 2; i++)
-        assert_int_equal(pthread_join(thread[i], NULL), 0);
+    thread_start(&looker, looker_run, &seen);
+    run_workers(true);
     atomic_store(&has_ended, true);
-    assert_int_equal(pthread_join(thread[2], NULL), 0);
-    purge_shared();
-    check_sound();
-    assert_true(worker[0].allocated > ROUNDS / 10 && worker[1].allocated > ROUNDS / 10);
+    thread_join(looker);
     assert_true(seen > 0);
     loam_vrange_drain(&vrange);
     check_sound();
@@ -177,6 +211,7 @@ static void peek_says_that_it_cannot_say(void **state)
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(two_cpus_never_have_the_same_page),
         cmocka_unit_test(cpus_with_caches_never_have_the_same_page),
         cmocka_unit_test(peek_says_that_it_cannot_say),
     };

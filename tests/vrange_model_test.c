@@ -1,11 +1,9 @@
 /*
  * vrange_model_test.c - virtual ranges against an independent definition: an array
- * with one element per page of two windows. Also two CPUs at once.
+ * with one element per page of two windows.
  */
 #include "vrange_world.h"
 
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 
 /* ---- the model ----------------------------------------------------------- */
@@ -462,122 +460,12 @@ static void tree_stays_shallow_whatever_the_order(void **state)
     }
 }
 
-/* ---- two CPUs ------------------------------------------------------------ */
-
-#define SHARED_PAGES 512u
-#define ROUNDS       3000u
-
-static atomic_uint owner_of[SHARED_PAGES]; /* CPU + 1, or 0 */
-
-struct worker {
-    unsigned cpu;
-    uint64_t seed;
-    uint64_t allocated;
-    struct loam_virt_range held[16];
-    unsigned held_count;
-};
-
-static uint64_t worker_random(struct worker *worker, uint64_t bound)
-{
-    worker->seed ^= worker->seed << 13;
-    worker->seed ^= worker->seed >> 7;
-    worker->seed ^= worker->seed << 17;
-    return worker->seed % bound;
-}
-
-/* Pages change hands only when nobody has them; a batch gives them up at its end. */
-static void hand_over(struct loam_virt_range range, unsigned from, unsigned to)
-{
-    const uint64_t first = (range.start.addr - HIGH) / LOAM_PAGE_SIZE;
-    for (uint64_t i = 0; i < range.size / LOAM_PAGE_SIZE; i++) {
-        if (atomic_exchange(&owner_of[first + i], to) != from)
-            abort();
-    }
-}
-
-static void worker_purge(void)
-{
-    struct loam_vrange_batch batch;
-    struct loam_vrange_info got;
-
-    if (!loam_vrange_purge_begin(&vrange, &batch))
-        return;
-    while (loam_vrange_purge_next(&batch, &got))
-        hand_over(got.range, UINT32_MAX, 0);
-    loam_vrange_purge_end(&batch);
-}
-
-static void worker_free(struct worker *worker)
-{
-    const uint64_t index = worker_random(worker, worker->held_count);
-    const struct loam_virt_range range = worker->held[index];
-
-    worker->held[index] = worker->held[--worker->held_count];
-    hand_over(range, worker->cpu + 1, UINT32_MAX);
-    loam_vrange_free(&vrange, range);
-    if (loam_vrange_is_purge_due(&vrange))
-        worker_purge();
-}
-
-static void *worker_run(void *argument)
-{
-    struct worker *worker = argument;
-
-    machine_set_cpu(worker->cpu);
-    for (unsigned round = 0; round < ROUNDS; round++) {
-        if (worker->held_count == 16 || (worker->held_count > 0 && worker_random(worker, 2) == 0)) {
-            worker_free(worker);
-            continue;
-        }
-        const struct loam_vrange_request request = {
-            .page_count = 1 + worker_random(worker, 40),
-            .guard_before = worker_random(worker, 2),
-            .name = "shared",
-        };
-        struct loam_virt_range range = { { 0 }, PAGES(request.page_count) };
-        const enum loam_status status = loam_vrange_alloc(&vrange, &request, &range.start);
-        if (status == LOAM_STATE) {
-            worker_purge();
-        } else if (status == LOAM_OK) {
-            hand_over(range, 0, worker->cpu + 1);
-            worker->held[worker->held_count++] = range;
-            worker->allocated++;
-        }
-    }
-    while (worker->held_count > 0)
-        worker_free(worker);
-    return NULL;
-}
-
-/* No page is ever given to two, nor given out before its batch is flushed. */
-static void two_cpus_never_have_the_same_page(void **state)
-{
-    struct worker worker[2] = { { .cpu = 0, .seed = 1 }, { .cpu = 1, .seed = 2 } };
-    pthread_t thread[2];
-
-    (void)state;
-    one_window(8, SHARED_PAGES);
-    vrange.purge_pages = 100;
-    for (unsigned i = 0; i < SHARED_PAGES; i++)
-        atomic_store(&owner_of[i], 0);
-    for (unsigned i = 0; i < 2; i++)
-        assert_int_equal(pthread_create(&thread[i], NULL, worker_run, &worker[i]), 0);
-    for (unsigned i = 0; i < 2; i++)
-        assert_int_equal(pthread_join(thread[i], NULL), 0);
-    worker_purge();
-    check_sound();
-    assert_int_equal(vrange.record_count, 0);
-    assert_int_equal(stock.out_count, 0);
-    assert_true(worker[0].allocated > ROUNDS / 10 && worker[1].allocated > ROUNDS / 10);
-}
-
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(vrange_V09_agrees_with_an_array_of_24_pages),
         cmocka_unit_test(vrange_V09_agrees_with_an_array_of_4096_pages),
         cmocka_unit_test(tree_stays_shallow_whatever_the_order),
-        cmocka_unit_test(two_cpus_never_have_the_same_page),
     };
     return RUN_TESTS(tests);
 }
