@@ -14,27 +14,14 @@
 
 #define THREADS 4u
 
-static _Atomic(unsigned) failures; /* cmocka's checks are for the main thread */
 static _Atomic(unsigned) working;
 static struct loam_space child;
-
-static void expect(bool ok)
-{
-    if (!ok)
-        atomic_fetch_add(&failures, 1);
-}
 
 /* Bodies 0 .. writers - 1 work; the others look until those are done. */
 static void run_threads(unsigned count, unsigned writers, void *(*body)(void *index))
 {
-    pthread_t threads[THREADS];
-    atomic_store(&failures, 0);
     atomic_store(&working, writers);
-    for (unsigned i = 0; i < count; i++)
-        thread_start(&threads[i], body, (void *)(uintptr_t)i);
-    for (unsigned i = 0; i < count; i++)
-        thread_join(threads[i]);
-    assert_int_equal(atomic_load(&failures), 0);
+    threads_run(count, body);
 }
 
 /* ---- each its own pages ------------------------------------------------------- */

@@ -12,14 +12,7 @@
 #define THREADS 4u
 #define ROUNDS  1000u
 
-static _Atomic(unsigned) failures; /* cmocka's checks are for the main thread */
 static _Atomic(unsigned) working;
-
-static void expect(bool ok)
-{
-    if (!ok)
-        atomic_fetch_add(&failures, 1);
-}
 
 /* ---- at the same time ------------------------------------------------------- */
 
@@ -82,18 +75,11 @@ static void check_all_given_back(uint64_t tables)
  * them may hear that there is no memory. */
 static void no_memory_is_not_said_while_there_is_some(void **state)
 {
-    pthread_t thread[THREADS];
-
     (void)state;
     small_memory(THREADS, 100);
     const uint64_t tables = total(LOAM_OWNER_PAGE_TABLES);
-    atomic_store(&failures, 0);
     atomic_store(&working, 2);
-    for (unsigned i = 0; i < THREADS; i++)
-        thread_start(&thread[i], map_and_unmap, (void *)(uintptr_t)i);
-    for (unsigned i = 0; i < THREADS; i++)
-        thread_join(thread[i]);
-    assert_int_equal(atomic_load(&failures), 0);
+    threads_run(THREADS, map_and_unmap);
     check_all_given_back(tables);
 }
 
@@ -118,14 +104,14 @@ static void what_was_added_is_not_trimmed_away_before_it_is_used(void **state)
     (void)state;
     small_memory(2, 100);
     const uint64_t tables = total(LOAM_OWNER_PAGE_TABLES);
-    atomic_store(&failures, 0);
+    atomic_store(&thread_failures, 0);
     visits = 0;
     machine_interrupt_visit(trim_as_cpu_1);
     assert_int_equal(map_at(own(0), MIB(36)), LOAM_OK);
     machine_interrupt_visit(NULL);
     assert_true(visits > 10 && visits < 100);
     assert_int_equal(loam_unmap(&mm, loam_virt_range_of(loam_virt_at(own(0)), MIB(36))), LOAM_OK);
-    assert_int_equal(atomic_load(&failures), 0);
+    assert_int_equal(atomic_load(&thread_failures), 0);
     check_all_given_back(tables);
 }
 

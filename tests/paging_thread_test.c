@@ -9,28 +9,11 @@
 #include <unistd.h>
 
 #include "paging_world.h"
+#include "threads.h"
 
 #define THREADS 4u
 
-static _Atomic(unsigned) failures; /* cmocka's checks are for the main thread */
 static _Atomic(bool) stop;
-
-static void expect(bool ok)
-{
-    if (!ok)
-        atomic_fetch_add(&failures, 1);
-}
-
-static void run_threads(unsigned count, void *(*body)(void *cpu))
-{
-    pthread_t threads[THREADS];
-    atomic_store(&failures, 0);
-    for (unsigned i = 0; i < count; i++)
-        assert_int_equal(pthread_create(&threads[i], NULL, body, (void *)(uintptr_t)i), 0);
-    for (unsigned i = 0; i < count; i++)
-        assert_int_equal(pthread_join(threads[i], NULL), 0);
-    assert_int_equal(atomic_load(&failures), 0);
-}
 
 static uint64_t seen_at(unsigned cpu, uint64_t virt)
 {
@@ -58,7 +41,7 @@ static void P20_P22_cpus_share_tables_that_come_and_go(void **state)
 {
     (void)state;
     world_start((struct world_options){ .cpus = THREADS });
-    run_threads(THREADS, map_and_unmap_own_pages);
+    threads_run(THREADS, map_and_unmap_own_pages);
     assert_int_equal(space.table_count, 1);
     world_check();
 }
@@ -88,7 +71,7 @@ static void P21_one_of_several_cpus_gets_the_page(void **state)
 {
     (void)state;
     world_start((struct world_options){ .cpus = THREADS });
-    run_threads(THREADS, fight_for_one_page);
+    threads_run(THREADS, fight_for_one_page);
     assert_int_equal(space.table_count, 1);
     world_check();
 }
@@ -145,7 +128,7 @@ static void P23_a_dirty_bit_set_during_protect_stays(void **state)
     dirty_entry = (_Atomic(uint64_t) *)word;
     atomic_store(&stop, false);
     machine_flush_drop(true); /* the race is about the entry, not the TLB */
-    run_threads(2, either);
+    threads_run(2, either);
     world_check();
 }
 
@@ -264,7 +247,7 @@ static void a_walk_finds_new_tables_filled(void **state)
     (void)state;
     world_start((struct world_options){ .frames = 1024 });
     machine_flush_drop(true);
-    run_threads(2, make_or_walk);
+    threads_run(2, make_or_walk);
     world_check();
 }
 

@@ -213,31 +213,6 @@ static void alloc_F24_of_large_pages_tells_that_memory_is_low(void **state)
     assert_int_equal(told, 1);
 }
 
-static void alloc_survives_each_failure(void **state)
-{
-    unsigned refused = 0;
-
-    (void)state;
-    INJECT_EACH_POINT
-    {
-        const struct loam_vmap_request request = memory_of(MIB(4) + KIB(8));
-        loam_virt at = loam_virt_at(42);
-        vmap_machine(1);
-        const uint64_t digest = loam_digest(&mm);
-        INJECT_ARM();
-        const enum loam_status status = loam_vmap_alloc(&mm, &request, &at);
-        INJECT_DISARM();
-        check_sound();
-        if (status != LOAM_OK) {
-            assert_int_equal(status, LOAM_NO_MEMORY);
-            assert_int_equal(loam_digest(&mm), digest);
-            assert_int_equal(at.addr, 42);
-            refused++;
-        }
-    }
-    assert_true(refused >= 5);
-}
-
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -249,7 +224,6 @@ int main(void)
         cmocka_unit_test(alloc_V02_refuses_an_alignment_that_is_none),
         cmocka_unit_test(window_has_small_pages),
         cmocka_unit_test(alloc_F24_of_large_pages_tells_that_memory_is_low),
-        cmocka_unit_test(alloc_survives_each_failure),
     };
     return RUN_TESTS(tests);
 }
