@@ -129,6 +129,7 @@ static bool start_heap(struct world *world, enum loam_allocator_kind kind, bool 
     loam_arena_init(&world->arena);
     switch (kind) {
     case LOAM_ALLOCATOR_NONE:
+    case LOAM_ALLOCATOR_HEAP: /* has no span: heap_fuzz.c */
         return true;
     case LOAM_ALLOCATOR_BUMP:
         return loam_bump_init(&world->bump, span, span_bytes) == LOAM_OK;
@@ -151,6 +152,7 @@ static struct loam_allocator heap_of(struct world *world, enum loam_allocator_ki
     struct loam_allocator allocator = { .kind = kind };
     switch (kind) {
     case LOAM_ALLOCATOR_NONE:
+    case LOAM_ALLOCATOR_HEAP:
         break;
     case LOAM_ALLOCATOR_BUMP:
         allocator.heap.bump = &world->bump;

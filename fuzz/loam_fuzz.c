@@ -159,7 +159,9 @@ static void allocate_or_free(struct fuzz_input *input, unsigned char **block)
     }
     const size_t size_bytes = (size_t)fuzz_take(input, 2);
     *block = loam_malloc(&mm, size_bytes);
-    if (*block != NULL)
+    /* What is pieced together can be seen with the machine's tables only. */
+    if (*block != NULL &&
+        (uint64_t)(uintptr_t)*block - mm.vmap.window.start.addr >= mm.vmap.window.size)
         memset(*block, 0xa5, size_bytes);
 }
 

@@ -11,6 +11,7 @@ static const char *const allocator_names[] = {
     [LOAM_ALLOCATOR_NONE] = "none",         [LOAM_ALLOCATOR_BUMP] = "bump",
     [LOAM_ALLOCATOR_FREELIST] = "freelist", [LOAM_ALLOCATOR_FREELIST_SIZED] = "freelist-sized",
     [LOAM_ALLOCATOR_BLOCK] = "block",       [LOAM_ALLOCATOR_ARENA] = "arena",
+    [LOAM_ALLOCATOR_HEAP] = "heap",
 };
 #define ALLOCATOR_KINDS (sizeof(allocator_names) / sizeof(allocator_names[0]))
 
@@ -66,10 +67,11 @@ enum loam_status loam_allocator_init(struct loam_allocator_room *room,
                                      struct loam_allocator *out)
 {
     struct loam_allocator made = { .kind = kind };
-    if ((unsigned)kind > LOAM_ALLOCATOR_ARENA)
+    if ((unsigned)kind >= ALLOCATOR_KINDS)
         return LOAM_INVALID;
     switch (kind) {
     case LOAM_ALLOCATOR_NONE:
+    case LOAM_ALLOCATOR_HEAP:
         return LOAM_INVALID;
     case LOAM_ALLOCATOR_BUMP:
         LOAM_TRY(loam_bump_init(&room->over.bump, span, size_bytes));
@@ -108,6 +110,8 @@ void *loam_allocator_alloc(const struct loam_allocator *allocator, size_t size_b
         return loam_block_alloc(allocator->heap.block, size_bytes, align);
     case LOAM_ALLOCATOR_ARENA:
         return loam_arena_alloc(allocator->heap.arena, size_bytes, align);
+    case LOAM_ALLOCATOR_HEAP:
+        return loam_heap_alloc_aligned(allocator->heap.heap, align, size_bytes);
     }
     return NULL;
 }
@@ -140,6 +144,9 @@ void loam_allocator_free(const struct loam_allocator *allocator, void *block)
     case LOAM_ALLOCATOR_ARENA:
         loam_arena_free(allocator->heap.arena, block);
         return;
+    case LOAM_ALLOCATOR_HEAP:
+        loam_heap_free(allocator->heap.heap, block);
+        return;
     }
 }
 
@@ -165,7 +172,35 @@ void loam_allocator_free_sized(const struct loam_allocator *allocator, void *blo
     case LOAM_ALLOCATOR_ARENA:
         loam_arena_free_sized(allocator->heap.arena, block, size_bytes);
         return;
+    case LOAM_ALLOCATOR_HEAP:
+        loam_heap_free_sized(allocator->heap.heap, block, size_bytes);
+        return;
     }
+}
+
+/* The heap's own does not know of alignment: what is aligned to more moves. */
+static void *allocator_heap_realloc(struct loam_heap *heap, void *block,
+                                    const struct loam_resize *resize)
+{
+    const size_t usable = loam_heap_usable(heap, block);
+    const size_t size = resize->size_bytes;
+    const size_t align = resize->align;
+
+    LOAM_REQUIRE(resize->old_bytes == LOAM_SIZE_UNKNOWN || resize->old_bytes <= usable,
+                 "heap: wrong size", loam_virt_of(block).addr, usable);
+    if (align == 0 || (align & (align - 1)) != 0)
+        return NULL;
+    if (align <= 8 || (align <= LOAM_HEAP_ALIGN && size >= LOAM_HEAP_ALIGN))
+        return loam_heap_realloc(heap, block, size);
+    const bool is_aligned = (loam_virt_of(block).addr & (align - 1)) == 0;
+    if (is_aligned && size <= usable && size >= usable / 2)
+        return block;
+    void *const moved = loam_heap_alloc_aligned(heap, align, size);
+    if (moved == NULL)
+        return is_aligned && size <= usable ? block : NULL;
+    __builtin_memcpy(moved, block, size < usable ? size : usable);
+    loam_heap_free(heap, block);
+    return moved;
 }
 
 void *loam_allocator_realloc(const struct loam_allocator *allocator, void *block,
@@ -193,6 +228,8 @@ void *loam_allocator_realloc(const struct loam_allocator *allocator, void *block
         return loam_block_realloc(allocator->heap.block, block, resize);
     case LOAM_ALLOCATOR_ARENA:
         return loam_arena_realloc_sized(allocator->heap.arena, block, resize);
+    case LOAM_ALLOCATOR_HEAP:
+        return allocator_heap_realloc(allocator->heap.heap, block, resize);
     }
     return NULL;
 }
@@ -214,6 +251,8 @@ size_t loam_allocator_usable(const struct loam_allocator *allocator, const void 
         return loam_block_usable(allocator->heap.block, block);
     case LOAM_ALLOCATOR_ARENA:
         return loam_arena_usable(allocator->heap.arena, block);
+    case LOAM_ALLOCATOR_HEAP:
+        return loam_heap_usable(allocator->heap.heap, block);
     }
     return 0;
 }
@@ -246,6 +285,8 @@ bool loam_allocator_owns(const struct loam_allocator *allocator, const void *poi
         return allocator_block_owns(&allocator->heap.block->fallback, pointer);
     case LOAM_ALLOCATOR_ARENA:
         return loam_arena_owns(allocator->heap.arena, pointer);
+    case LOAM_ALLOCATOR_HEAP:
+        return loam_heap_owns(allocator->heap.heap, pointer);
     }
     return false;
 }
@@ -282,6 +323,20 @@ static struct loam_allocator_stats allocator_arena_stats(struct loam_arena *aren
     return (struct loam_allocator_stats){ stats.used_bytes, stats.peak_bytes, stats.used_count };
 }
 
+static struct loam_allocator_stats allocator_heap_stats(struct loam_heap *heap)
+{
+    struct loam_heap_stats stats;
+    struct loam_slab_stats of_class;
+
+    loam_heap_measure(heap, &stats);
+    uint64_t peak_bytes = stats.large_peak_pages * LOAM_PAGE_SIZE;
+    for (unsigned class = 1; class < LOAM_HEAP_CLASSES; class ++) { /* each had its own moment */
+        loam_heap_measure_class(heap, class, &of_class);
+        peak_bytes += of_class.taken_peak * of_class.slot_bytes;
+    }
+    return (struct loam_allocator_stats){ stats.live_bytes, peak_bytes, stats.live_count };
+}
+
 void loam_allocator_measure(const struct loam_allocator *allocator,
                             struct loam_allocator_stats *out)
 {
@@ -303,6 +358,9 @@ void loam_allocator_measure(const struct loam_allocator *allocator,
     case LOAM_ALLOCATOR_ARENA:
         stats = allocator_arena_stats(allocator->heap.arena);
         break;
+    case LOAM_ALLOCATOR_HEAP:
+        stats = allocator_heap_stats(allocator->heap.heap);
+        break;
     }
     *out = stats;
 }
@@ -321,6 +379,8 @@ const char *loam_allocator_audit(const struct loam_allocator *allocator)
         return loam_block_audit(allocator->heap.block);
     case LOAM_ALLOCATOR_ARENA:
         return loam_arena_audit(allocator->heap.arena);
+    case LOAM_ALLOCATOR_HEAP:
+        return loam_heap_audit(allocator->heap.heap);
     }
     return "allocator: kind is unknown";
 }
@@ -339,6 +399,8 @@ uint64_t loam_allocator_digest(const struct loam_allocator *allocator)
         return loam_block_digest(allocator->heap.block);
     case LOAM_ALLOCATOR_ARENA:
         return loam_arena_digest(allocator->heap.arena);
+    case LOAM_ALLOCATOR_HEAP:
+        return loam_heap_digest(allocator->heap.heap);
     }
     return LOAM_DIGEST_START;
 }

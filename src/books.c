@@ -69,22 +69,27 @@ bool loam_books_relieve(struct loam *mm, enum loam_zone zone, uint64_t page_coun
     return loam_pressure_relieve(&mm->pressure, &report);
 }
 
-static void books_notice(struct loam *mm, enum loam_zone zone, uint64_t page_count)
+void loam_books_notice(struct loam *mm, enum loam_zone zone, uint64_t page_count)
 {
     const struct loam_pressure_report report = books_report(mm, zone, page_count, 0);
 
     loam_pressure_notice(&mm->pressure, &report);
 }
 
-/* Count frames that were taken; now and then, look how many are left. */
-static void books_charge(struct loam *mm, enum loam_zone zone, enum loam_owner owner,
-                         uint64_t page_count)
+bool loam_books_count(struct loam *mm, enum loam_owner owner, uint64_t page_count)
 {
     const uint64_t before = loam_ledger_add(&mm->ledger, owner, page_count);
     const uint64_t interval = mm->pressure_interval;
 
-    if (interval != 0 && ((before + page_count) ^ before) >= interval)
-        books_notice(mm, zone, page_count);
+    return interval != 0 && ((before + page_count) ^ before) >= interval;
+}
+
+/* Count frames that were taken; now and then, look how many are left. */
+static void books_charge(struct loam *mm, enum loam_zone zone, enum loam_owner owner,
+                         uint64_t page_count)
+{
+    if (loam_books_count(mm, owner, page_count))
+        loam_books_notice(mm, zone, page_count);
 }
 
 /* ---- single frames --------------------------------------------------------- */
@@ -312,6 +317,26 @@ static void books_free(struct loam *mm, loam_phys block, unsigned order)
     loam_ticketlock_release_irq(&mm->books, irq);
 }
 
+void loam_books_return(struct loam *mm, struct loam_phys_range range, enum loam_owner owner)
+{
+    const uint64_t page_count = range.size / LOAM_PAGE_SIZE;
+
+    books_strike(mm, range.start, owner, page_count);
+    if (loam_is_power_of_two(page_count) && range.size <= loam_order_bytes(LOAM_ORDER_MAX) &&
+        (range.start.addr & (range.size - 1)) == 0) {
+        books_free(mm, range.start, (unsigned)__builtin_ctzll(page_count));
+        return;
+    }
+    if (atomic_load(&mm->retire_count) == 0) {
+        loam_frame_release(&mm->frame, range);
+        loam_books_retire_free(mm);
+        return;
+    }
+    const loam_irq_state irq = loam_ticketlock_acquire_irq(&mm->books);
+    books_release(mm, range);
+    loam_ticketlock_release_irq(&mm->books, irq);
+}
+
 void loam_give_frames(struct loam *mm, loam_phys block, unsigned order, enum loam_owner owner)
 {
     books_require_ready(mm, block, owner);
@@ -466,7 +491,7 @@ enum loam_status loam_take(struct loam *mm, const struct loam_frame_request *req
         return st;
     }
     if (mm->pressure_interval != 0)
-        books_notice(mm, books_zone_of(request), request->page_count);
+        loam_books_notice(mm, books_zone_of(request), request->page_count);
     *out = range;
     return LOAM_OK;
 }

@@ -52,7 +52,7 @@ enum loam_status loam_heap_init(struct loam_heap *heap, const struct loam_pagema
 static struct loam_heap_cpu *heap_cpu_make(struct loam_heap *heap, unsigned index)
 {
     struct loam_heap_cpu *expected = NULL;
-    struct loam_heap_cpu *const cpu = loam_record_alloc(&heap->map, sizeof(*cpu));
+    struct loam_heap_cpu *const cpu = loam_pagemap_alloc(&heap->map, sizeof(*cpu));
 
     if (cpu == NULL)
         return NULL;
@@ -63,7 +63,7 @@ static struct loam_heap_cpu *heap_cpu_make(struct loam_heap *heap, unsigned inde
     }
     if (atomic_compare_exchange_strong(&heap->cpu[index], &expected, cpu))
         return cpu;
-    loam_record_free(&heap->map, cpu, sizeof(*cpu)); /* a handler was faster */
+    loam_pagemap_free(&heap->map, cpu, sizeof(*cpu)); /* a handler was faster */
     return expected;
 }
 

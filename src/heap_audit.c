@@ -55,7 +55,7 @@ static const char *audit_magazines(const struct loam_heap *heap,
         if (broken != NULL)
             return broken;
         const size_t room = (size_t)(uintptr_t)magazine->limit[1];
-        total->record_bytes += room == 0 ? 0 : loam_record_room((room + 2) * sizeof(void *));
+        total->record_bytes += room == 0 ? 0 : loam_pagemap_room((room + 2) * sizeof(void *));
     }
     return NULL;
 }
@@ -166,7 +166,7 @@ static const char *audit_slab(const struct loam_slab *slab, struct audit_sum *su
     sum->empty_pages += slab->free_count == slab->slot_count ? UINT64_C(1) << slab->order : 0;
     sum->slot_count += slab->slot_count;
     sum->free_count += slab->free_count;
-    total->record_bytes += loam_record_room(slab_record_bytes(slab->slot_count));
+    total->record_bytes += loam_pagemap_room(slab_record_bytes(slab->slot_count));
     return broken;
 }
 
@@ -234,7 +234,7 @@ static bool audit_cache_cpu(const struct loam_slab_cpu *cpu, struct audit_total 
 {
     if (cpu == NULL)
         return true;
-    total->record_bytes += loam_record_room(sizeof(*cpu));
+    total->record_bytes += loam_pagemap_room(sizeof(*cpu));
     return cpu->guard.is_inside == 0 && cpu->nothing[0] == NULL && cpu->nothing[1] == NULL;
 }
 
@@ -249,13 +249,21 @@ static const char *audit_caches(const struct loam_heap *heap, struct audit_total
         if (at->heap != heap || at->cache.map != &heap->map ||
             at->cache.kind != LOAM_PAGEMAP_CACHE || at->users != 0 || at->is_closing)
             return "heap: a cache is not this heap's, or in use";
-        total->record_bytes += loam_record_room(slab_extra_bytes(heap));
+        total->record_bytes += loam_pagemap_room(slab_extra_bytes(heap));
         for (unsigned cpu = 0; cpu < heap->cpu_count; cpu++)
             if (!audit_cache_cpu(atomic_load(&at->cpu[cpu]), total))
                 return "heap: a CPU's magazine of a cache is in use";
         before = at;
     }
     return count == heap->caches_count ? NULL : "heap: caches are not as many as counted";
+}
+
+static bool audit_large_is_marked(const struct loam_heap *heap, const struct loam_heap_large *large)
+{
+    const uint64_t entry = loam_pagemap_look(&heap->map, large->start);
+
+    return loam_pagemap_kind(entry) == LOAM_PAGEMAP_LARGE && loam_is_page_aligned(large->start) &&
+           loam_pagemap_record(&heap->map, entry) == large;
 }
 
 static const char *audit_large(const struct loam_heap *heap, struct audit_total *total)
@@ -267,14 +275,14 @@ static const char *audit_large(const struct loam_heap *heap, struct audit_total 
         if (++count > heap->large_count || large->before != before)
             return "heap: list of large blocks is broken";
         const uint64_t entry = loam_pagemap_look(&heap->map, large->start);
-        if (loam_pagemap_kind(entry) != LOAM_PAGEMAP_LARGE || !loam_is_page_aligned(large->start) ||
-            loam_pagemap_record(&heap->map, entry) != large)
+        if (large->is_far ? entry != 0 : !audit_large_is_marked(heap, large))
             return "heap: the page map does not show a large block";
         pages += large->page_count;
-        total->record_bytes += loam_record_room(sizeof(*large));
+        total->record_bytes += loam_pagemap_room(sizeof(*large));
+        total->entries += !large->is_far;
         before = large;
     }
-    total->entries += count;
+    total->record_bytes += heap->large_gone * loam_pagemap_room(sizeof(*before));
     return count == heap->large_count && pages == heap->large_pages &&
                    pages <= heap->large_peak_pages
                ? NULL
@@ -287,7 +295,7 @@ static const char *audit_cpus(const struct loam_heap *heap, struct audit_total *
         const struct loam_heap_cpu *const lists = atomic_load(&heap->cpu[cpu]);
         if (lists == NULL)
             continue;
-        total->record_bytes += loam_record_room(sizeof(*lists));
+        total->record_bytes += loam_pagemap_room(sizeof(*lists));
         if (lists->index != cpu || lists->guard.is_inside != 0)
             return "heap: a CPU's lists are another's, or in use";
         if (lists->nothing[0] != NULL || lists->nothing[1] != NULL)
@@ -302,8 +310,8 @@ static uint64_t audit_entries(const struct loam_pagemap *map)
     uint64_t count = 0;
 
 #if !LOAM_PAGEMAP_FLAT /* there, most of it has never been touched */
-    for (uint64_t i = 0; i < map->page_count / LOAM_PAGEMAP_SPREAD; i++) {
-        LOAM_ATOMIC(uint64_t) *const table = atomic_load(&map->table[i]);
+    for (uint64_t i = 0; i < loam_pagemap_pages(map) / LOAM_PAGEMAP_SPREAD; i++) {
+        LOAM_ATOMIC(uint64_t) *const table = atomic_load(&atomic_load(&map->table)[i]);
         for (unsigned page = 0; table != NULL && page < LOAM_PAGEMAP_SPREAD; page++)
             count += atomic_load(&table[page]) != 0;
     }

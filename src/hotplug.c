@@ -56,11 +56,10 @@ static uint64_t hotplug_boot_end(const struct loam *mm)
     return 0;
 }
 
-/* Room for the books of a range's frames. */
-static enum loam_status hotplug_make_room(struct loam *mm, struct loam_phys_range range,
+/* Room for books, zeroed or not. */
+static enum loam_status hotplug_make_room(struct loam *mm, uint64_t bytes,
                                           struct loam_phys_range *room)
 {
-    const uint64_t bytes = loam_frame_add_bytes_needed(&mm->frame, range);
     const struct loam_frame_request request = {
         .page_count = bytes / LOAM_PAGE_SIZE + !loam_is_page_aligned(bytes),
         .limit = hotplug_boot_end(mm),
@@ -90,10 +89,69 @@ static void hotplug_drop_room(struct loam *mm, struct loam_phys_range room)
     loam_frame_release(&mm->frame, room);
 }
 
+/* What the heap needs, if it is to have its pages there, too: so many pages can be looked
+ * up then. 0: it does not */
+static uint64_t hotplug_map_pages(const struct loam *mm, struct loam_phys_range range)
+{
+    const uint64_t bytes = LOAM_PAGEMAP_SPREAD * LOAM_PAGE_SIZE;
+    const uint64_t last = range.start.addr + (range.size - 1);
+    const uint64_t pages = (last / bytes + 1) * LOAM_PAGEMAP_SPREAD;
+
+    if (mm->heap.options.allocator.kind != LOAM_ALLOCATOR_HEAP ||
+        pages <= loam_pagemap_pages(&mm->cpu_heap.map))
+        return 0;
+    return pages;
+}
+
+/* Rooms for what keeps books of frames and of the heap's pages. */
+struct hotplug_rooms {
+    struct loam_phys_range frame, map;
+    uint64_t map_pages;
+};
+
+static void hotplug_drop_rooms(struct loam *mm, const struct hotplug_rooms *rooms)
+{
+    if (rooms->map.size != 0)
+        hotplug_drop_room(mm, rooms->map);
+    if (rooms->frame.size != 0)
+        hotplug_drop_room(mm, rooms->frame);
+}
+
+/* @param is_known its books are there, from before it was removed */
+static enum loam_status hotplug_make_rooms(struct loam *mm, struct loam_phys_range range,
+                                           bool is_known, struct hotplug_rooms *rooms)
+{
+    enum loam_status st = LOAM_OK;
+
+    rooms->map_pages = hotplug_map_pages(mm, range);
+    if (!is_known)
+        LOAM_TRY(
+            hotplug_make_room(mm, loam_frame_add_bytes_needed(&mm->frame, range), &rooms->frame));
+    if (rooms->map_pages != 0)
+        st = hotplug_make_room(mm, loam_pagemap_bytes_needed(rooms->map_pages), &rooms->map);
+    if (st != LOAM_OK) {
+        rooms->map.size = 0;
+        hotplug_drop_rooms(mm, rooms);
+    }
+    return st;
+}
+
+/* The heap's list of tables becomes longer; the old one stays, for who is reading it. */
+static void hotplug_grow_map(struct loam *mm, const struct hotplug_rooms *rooms)
+{
+    if (rooms->map_pages == 0)
+        return;
+    void *const memory = loam_hhdm_pointer(mm->tables.hhdm, rooms->map.start);
+    __builtin_memset(memory, 0, (size_t)rooms->map.size);
+    const enum loam_status st =
+        loam_pagemap_grow(&mm->cpu_heap.map, rooms->map_pages, memory, rooms->map.size);
+    LOAM_ASSERT(st == LOAM_OK);
+}
+
 enum loam_status loam_add_memory(struct loam *mm, struct loam_phys_range range, uint32_t node)
 {
     struct loam_frame_addition addition = { .range = range, .node = node };
-    struct loam_phys_range room = { { 0 }, 0 };
+    struct hotplug_rooms rooms = { .map_pages = 0 };
     struct loam_virt_range virt;
 
     if (!loam_once_is_ready(&mm->once))
@@ -105,20 +163,21 @@ enum loam_status loam_add_memory(struct loam *mm, struct loam_phys_range range, 
         return LOAM_OVERLAP;
     if (!hotplug_virt(mm, range, &virt))
         return LOAM_NO_SPACE;
-    if (known == LOAM_OK) { /* else its books are there, from before it was removed */
-        LOAM_TRY(hotplug_make_room(mm, range, &room));
-        addition.memory = loam_hhdm_pointer(mm->tables.hhdm, room.start);
-        addition.memory_bytes = (size_t)room.size;
+    LOAM_TRY(hotplug_make_rooms(mm, range, known != LOAM_OK, &rooms));
+    if (rooms.frame.size != 0) {
+        addition.memory = loam_hhdm_pointer(mm->tables.hhdm, rooms.frame.start);
+        addition.memory_bytes = (size_t)rooms.frame.size;
     }
     enum loam_status st = loam_map(mm, virt, range.start, hotplug_attr);
     if (st == LOAM_OK) {
         st = hotplug_record(mm, range, LOAM_OWNER_USABLE);
-        if (st == LOAM_OK)
+        if (st == LOAM_OK) {
+            hotplug_grow_map(mm, &rooms);
             return loam_frame_add(&mm->frame, &addition);
+        }
         (void)!loam_unmap(mm, virt);
     }
-    if (room.size != 0)
-        hotplug_drop_room(mm, room);
+    hotplug_drop_rooms(mm, &rooms);
     return st;
 }
 

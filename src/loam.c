@@ -16,6 +16,8 @@
 
 /* A heap smaller than this is of no use to anybody. */
 #define HEAP_BYTES_MIN (UINT64_C(64) << 10)
+/* Slabs are aligned to their size. */
+#define HEAP_ALIGN_MAX (LOAM_PAGE_SIZE << LOAM_SLAB_ORDER_MAX)
 
 /* ---- bring-up ------------------------------------------------------------ */
 
@@ -215,6 +217,44 @@ static enum loam_status plan_zeroed(struct loam *mm, const struct loam_boot *boo
 
 /* Set memory aside for frames, heap and nodes. The heap gets what it asks for, or the
  * largest block, but never more than half: page tables need frames too. */
+static enum loam_allocator_kind heap_kind(const struct loam_boot *boot)
+{
+    return boot->heap_kind != LOAM_ALLOCATOR_NONE ? boot->heap_kind : LOAM_HEAP_DEFAULT;
+}
+
+/* Pages that a heap which grows may come to have: up to where RAM ends, in tables of 2 MiB. */
+static uint64_t heap_map_pages(const struct loam *mm, const struct loam_boot *boot)
+{
+    struct loam_phys_range run;
+    uint64_t end = 0;
+    for (size_t cursor = 0; next_ram(&mm->memmap, ram_types(boot), &cursor, &run);)
+        end = run.start.addr + run.size;
+    const uint64_t bytes = LOAM_PAGEMAP_SPREAD * LOAM_PAGE_SIZE;
+    return (end / bytes + (end % bytes != 0)) * LOAM_PAGEMAP_SPREAD;
+}
+
+static enum loam_status plan_heap(struct loam *mm, const struct loam_boot *boot,
+                                  struct loam_refusal *refusal)
+{
+    if (heap_kind(boot) == LOAM_ALLOCATOR_HEAP)
+        return set_aside(mm, loam_pagemap_bytes_needed(heap_map_pages(mm, boot)),
+                         "loam: too little contiguous memory for the heap's page map (bytes)",
+                         &mm->heap_range, refusal);
+    const uint64_t wanted = boot->heap_bytes != 0 ? boot->heap_bytes : LOAM_HEAP_BYTES_DEFAULT;
+    uint64_t pages = wanted / LOAM_PAGE_SIZE + !loam_is_page_aligned(wanted);
+    const uint64_t largest = loam_early_largest(&mm->early);
+    const uint64_t half = mm->early.free_pages / 2;
+    pages = pages < largest ? pages : largest;
+    pages = pages < half ? pages : half;
+    if (pages < HEAP_BYTES_MIN / LOAM_PAGE_SIZE)
+        return loam_refuse(refusal, LOAM_NO_MEMORY,
+                           "loam: too little contiguous memory for a heap (bytes)",
+                           pages * LOAM_PAGE_SIZE, HEAP_BYTES_MIN);
+    return set_aside(mm, pages * LOAM_PAGE_SIZE,
+                     "loam: too little contiguous memory for a heap (bytes)", &mm->heap_range,
+                     refusal);
+}
+
 static enum loam_status start_early(struct loam *mm, const struct loam_boot *boot,
                                     struct start_plan *plan, struct loam_refusal *refusal)
 {
@@ -226,19 +266,7 @@ static enum loam_status start_early(struct loam *mm, const struct loam_boot *boo
     LOAM_TRY(plan_frames(mm, boot, &plan->frame, refusal));
     LOAM_TRY(plan_zeroed(mm, boot, &plan->zeroed, refusal));
 
-    const uint64_t wanted = boot->heap_bytes != 0 ? boot->heap_bytes : LOAM_HEAP_BYTES_DEFAULT;
-    uint64_t pages = wanted / LOAM_PAGE_SIZE + !loam_is_page_aligned(wanted);
-    const uint64_t largest = loam_early_largest(&mm->early);
-    const uint64_t half = mm->early.free_pages / 2;
-    pages = pages < largest ? pages : largest;
-    pages = pages < half ? pages : half;
-    if (pages < HEAP_BYTES_MIN / LOAM_PAGE_SIZE)
-        return loam_refuse(refusal, LOAM_NO_MEMORY,
-                           "loam: too little contiguous memory for a heap (bytes)",
-                           pages * LOAM_PAGE_SIZE, HEAP_BYTES_MIN);
-    LOAM_TRY(set_aside(mm, pages * LOAM_PAGE_SIZE,
-                       "loam: too little contiguous memory for a heap (bytes)", &mm->heap_range,
-                       refusal));
+    LOAM_TRY(plan_heap(mm, boot, refusal));
     /* An interval per entry, and three for each range that is taken out of one. */
     return set_aside(mm, (LOAM_SPARE_NODES + mm->memmap.entry_count / 32) * LOAM_PAGE_SIZE,
                      "loam: too little contiguous memory for the usage map (bytes)", &plan->nodes,
@@ -400,29 +428,53 @@ static enum loam_status start_vmap(struct loam *mm, const struct loam_boot *boot
 /* A kind of heap that can stand behind free(), which knows no sizes? */
 static enum loam_status check_heap(const struct loam_boot *boot, struct loam_refusal *refusal)
 {
-    if ((unsigned)boot->heap_kind > LOAM_ALLOCATOR_ARENA)
+    if ((unsigned)boot->heap_kind > LOAM_ALLOCATOR_HEAP)
         return loam_refuse(refusal, LOAM_INVALID, "loam: heap_kind is no kind of heap",
                            (unsigned)boot->heap_kind, 0);
     if (boot->heap_kind == LOAM_ALLOCATOR_FREELIST_SIZED)
         return loam_refuse(refusal, LOAM_INVALID,
                            "loam: a heap that must be told sizes cannot serve loam_free()",
                            LOAM_ALLOCATOR_FREELIST_SIZED, LOAM_ALLOCATOR_FREELIST);
+    if (heap_kind(boot) == LOAM_ALLOCATOR_HEAP && (boot->hhdm.offset & (HEAP_ALIGN_MAX - 1)) != 0)
+        return loam_refuse(refusal, LOAM_INVALID,
+                           "loam: a heap that grows needs a direct map aligned to 256 KiB (offset)",
+                           boot->hhdm.offset, HEAP_ALIGN_MAX);
+    return LOAM_OK;
+}
+
+/* The kind that grows: its page map is set aside, nothing else. */
+static enum loam_status start_cpu_heap(struct loam *mm, const struct loam_boot *boot,
+                                       struct loam_allocator *out)
+{
+    const struct loam_pagemap_setup setup = {
+        .start = boot->hhdm.offset,
+        .page_count = heap_map_pages(mm, boot),
+        .memory = loam_hhdm_pointer(boot->hhdm, mm->heap_range.start),
+        .memory_bytes = mm->heap_range.size,
+        .owner = mm,
+    };
+    __builtin_memset(setup.memory, 0, (size_t)setup.memory_bytes);
+    LOAM_TRY(loam_heap_init(&mm->cpu_heap, &setup, boot->cpu_count));
+    out->kind = LOAM_ALLOCATOR_HEAP;
+    out->heap.heap = &mm->cpu_heap;
     return LOAM_OK;
 }
 
 static enum loam_status start_heap(struct loam *mm, const struct loam_boot *boot,
                                    struct loam_refusal *refusal)
 {
-    const enum loam_allocator_kind kind =
-        boot->heap_kind != LOAM_ALLOCATOR_NONE ? boot->heap_kind : LOAM_HEAP_DEFAULT;
+    const enum loam_allocator_kind kind = heap_kind(boot);
     struct loam_locked_options options = {
         .caller_lock = boot->heap_caller_lock,
         .lock = boot->heap_lock,
         .debug = boot->heap_debug,
     };
     void *span = loam_hhdm_pointer(mm->tables.hhdm, mm->heap_range.start);
-    enum loam_status st = loam_allocator_init(&mm->heap_room, kind, span,
-                                              (size_t)mm->heap_range.size, &options.allocator);
+    enum loam_status st =
+        kind == LOAM_ALLOCATOR_HEAP
+            ? start_cpu_heap(mm, boot, &options.allocator)
+            : loam_allocator_init(&mm->heap_room, kind, span, (size_t)mm->heap_range.size,
+                                  &options.allocator);
     if (st != LOAM_OK)
         return loam_refuse(refusal, st, "loam: the heap's span is unusable", mm->heap_range.size,
                            HEAP_BYTES_MIN);
@@ -431,6 +483,7 @@ static enum loam_status start_heap(struct loam *mm, const struct loam_boot *boot
         return loam_refuse(refusal, st,
                            "loam: heap_lock is no kind of lock, or does not fit heap_caller_lock",
                            (unsigned)boot->heap_lock, 0);
+    atomic_store(&mm->heap_books.is_fast, kind == LOAM_ALLOCATOR_HEAP && !options.debug);
     return LOAM_OK;
 }
 
@@ -445,6 +498,7 @@ static enum loam_status bring_up(struct loam *mm, const struct loam_boot *boot,
     mm->pressure_interval = 0;
     mm->added_bytes = 0;
     atomic_store(&mm->retire_count, 0);
+    __builtin_memset(&mm->heap_books, 0, sizeof(mm->heap_books));
     loam_pressure_init(&mm->pressure, NULL);
     LOAM_TRY(loam_boot_check(boot, &mm->features, &window_bytes, refusal));
     mm->window_bytes = window_bytes;
@@ -485,58 +539,4 @@ enum loam_status loam_enter(struct loam *mm)
     const enum loam_status st = loam_cpu_enter(&mm->space.features, mm->space.root);
     loam_x86_irq_restore(irq);
     return st;
-}
-
-/* ---- the kernel's malloc family ------------------------------------------ */
-
-/* Who asked, for the debug layer: these are never inlined. */
-#define LOAM_SITE     loam_virt_of(__builtin_return_address(0))
-#define LOAM_NOINLINE __attribute__((noinline))
-
-LOAM_NOINLINE void *loam_malloc(struct loam *mm, size_t size_bytes)
-{
-    if (!loam_once_is_ready(&mm->once))
-        return NULL;
-    return loam_locked_alloc_at(&mm->heap, size_bytes, LOAM_MALLOC_ALIGN, LOAM_SITE);
-}
-
-LOAM_NOINLINE void *loam_calloc(struct loam *mm, size_t count, size_t size_bytes)
-{
-    if (!loam_once_is_ready(&mm->once))
-        return NULL;
-    return loam_locked_calloc_at(&mm->heap, count, size_bytes, LOAM_MALLOC_ALIGN, LOAM_SITE);
-}
-
-LOAM_NOINLINE void *loam_realloc(struct loam *mm, void *block, size_t size_bytes)
-{
-    const struct loam_resize resize = { LOAM_SIZE_UNKNOWN, size_bytes, LOAM_MALLOC_ALIGN };
-    if (!loam_once_is_ready(&mm->once))
-        return NULL;
-    return loam_locked_realloc_at(&mm->heap, block, &resize, LOAM_SITE);
-}
-
-LOAM_NOINLINE void *loam_aligned_alloc(struct loam *mm, size_t align, size_t size_bytes)
-{
-    /* A power of two, if align is one; what is none stays none. */
-    const size_t enough = align != 0 && align < LOAM_MALLOC_ALIGN && (align & (align - 1)) == 0
-                              ? LOAM_MALLOC_ALIGN
-                              : align;
-    if (!loam_once_is_ready(&mm->once))
-        return NULL;
-    return loam_locked_alloc_at(&mm->heap, size_bytes, enough, LOAM_SITE);
-}
-
-LOAM_NOINLINE void loam_free(struct loam *mm, void *block)
-{
-    loam_locked_free_at(&mm->heap, block, LOAM_SITE);
-}
-
-LOAM_NOINLINE void loam_free_sized(struct loam *mm, void *block, size_t size_bytes)
-{
-    loam_locked_free_sized_at(&mm->heap, block, size_bytes, LOAM_SITE);
-}
-
-size_t loam_malloc_usable(struct loam *mm, const void *block)
-{
-    return block != NULL ? loam_locked_usable(&mm->heap, block) : 0;
 }

@@ -22,8 +22,18 @@ static uint64_t tables_of_spaces(const struct loam *mm)
     return tables;
 }
 
+/* Pages that a heap which grows has taken. */
+static uint64_t heap_pages(struct loam *mm)
+{
+    struct loam_heap_stats stats = { .page_count = 0 };
+
+    if (mm->heap.options.allocator.kind == LOAM_ALLOCATOR_HEAP)
+        loam_heap_measure(&mm->cpu_heap, &stats);
+    return stats.page_count;
+}
+
 /* What is charged to the library is what it has. */
-static const char *audit_own_frames(const struct loam *mm)
+static const char *audit_own_frames(struct loam *mm)
 {
     const uint64_t setup_bytes =
         mm->frame_memory.size + mm->ledger_memory.size + mm->zeroed_memory.size + mm->added_bytes;
@@ -41,6 +51,8 @@ static const char *audit_own_frames(const struct loam *mm)
         return "loam: metadata and spare frames for nodes are not what is charged to them";
     if (mm->usage.total_bytes[LOAM_OWNER_HEAP] != mm->heap_range.size)
         return "loam: the heap's span is not what is charged to it";
+    if (loam_ledger_total(&mm->ledger, LOAM_OWNER_HEAP) != heap_pages(mm))
+        return "loam: the heap's pages are not what is charged to it";
     return NULL;
 }
 

@@ -75,7 +75,7 @@ static struct loam_slab *slab_make(struct loam_slab_cache *cache, unsigned order
     const uint64_t used = (uint64_t)slot_count * cache->slot_bytes;
     struct loam_slab *const slab =
         slab_extra_is_busy(cache) ? NULL
-                                  : loam_record_alloc(cache->map, slab_record_bytes(slot_count));
+                                  : loam_pagemap_alloc(cache->map, slab_record_bytes(slot_count));
 
     if (slab == NULL)
         return NULL;
@@ -85,7 +85,7 @@ static struct loam_slab *slab_make(struct loam_slab_cache *cache, unsigned order
     if (pages == NULL || loam_pagemap_prepare(cache->map, start, request.page_count) != LOAM_OK) {
         if (pages != NULL)
             loam_heap_pages_give(cache->map, pages, request.page_count);
-        loam_record_free(cache->map, slab, slab_record_bytes(slot_count));
+        loam_pagemap_free(cache->map, slab, slab_record_bytes(slot_count));
         return NULL;
     }
     slab->cache = cache;
@@ -115,7 +115,7 @@ static void slab_unmake(struct loam_slab_cache *cache, struct loam_slab *chain)
         slab_extra_destruct(slab);
         loam_pagemap_set(cache->map, &mark);
         loam_heap_pages_give(cache->map, (void *)(uintptr_t)start, mark.page_count);
-        loam_record_free(cache->map, slab, slab_record_bytes(slab->slot_count));
+        loam_pagemap_free(cache->map, slab, slab_record_bytes(slab->slot_count));
     }
 }
 
@@ -356,7 +356,7 @@ static bool magazine_grow(const struct loam_slab_cache *cache, struct loam_magaz
 
     if (room > cache->magazine_max)
         return false;
-    void **const base = loam_record_alloc(cache->map, magazine_bytes(room));
+    void **const base = loam_pagemap_alloc(cache->map, magazine_bytes(room));
     if (base == NULL)
         return false;
     __builtin_memcpy(base, from, (count + 1) * sizeof(void *));
@@ -364,7 +364,7 @@ static bool magazine_grow(const struct loam_slab_cache *cache, struct loam_magaz
     magazine->limit = base + room;
     magazine->limit[1] = (void *)(uintptr_t)room;
     if (old != 0)
-        loam_record_free(cache->map, from, magazine_bytes(old));
+        loam_pagemap_free(cache->map, from, magazine_bytes(old));
     return true;
 }
 
@@ -409,5 +409,5 @@ void loam_slab_drop(struct loam_slab_cache *cache, struct loam_magazine *magazin
     loam_slab_put(cache, base + 1, (size_t)(magazine->top - base));
     magazine->top = nothing;
     magazine->limit = nothing;
-    loam_record_free(cache->map, base, magazine_bytes(room));
+    loam_pagemap_free(cache->map, base, magazine_bytes(room));
 }

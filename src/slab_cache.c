@@ -103,7 +103,7 @@ enum loam_status loam_slab_create(struct loam_heap *heap, const struct loam_slab
     if (length == 0 || setup->size_bytes == 0 || setup->size_bytes > LOAM_SLAB_OBJECT_MAX ||
         !loam_is_power_of_two(align) || align > LOAM_SLAB_OBJECT_MAX)
         return LOAM_INVALID;
-    struct loam_slab_extra *const extra = loam_record_alloc(&heap->map, slab_extra_bytes(heap));
+    struct loam_slab_extra *const extra = loam_pagemap_alloc(&heap->map, slab_extra_bytes(heap));
     if (extra == NULL)
         return LOAM_NO_MEMORY;
     const size_t unit = align < CACHE_ALIGN ? CACHE_ALIGN : align;
@@ -127,7 +127,7 @@ enum loam_status loam_slab_create(struct loam_heap *heap, const struct loam_slab
 static struct loam_slab_cpu *cache_cpu_make(struct loam_slab_extra *extra, unsigned index)
 {
     struct loam_slab_cpu *expected = NULL;
-    struct loam_slab_cpu *const cpu = loam_record_alloc(extra->cache.map, sizeof(*cpu));
+    struct loam_slab_cpu *const cpu = loam_pagemap_alloc(extra->cache.map, sizeof(*cpu));
 
     if (cpu == NULL)
         return NULL;
@@ -135,7 +135,7 @@ static struct loam_slab_cpu *cache_cpu_make(struct loam_slab_extra *extra, unsig
     cpu->magazine.limit = cpu->nothing;
     if (atomic_compare_exchange_strong(&extra->cpu[index], &expected, cpu))
         return cpu;
-    loam_record_free(extra->cache.map, cpu, sizeof(*cpu)); /* a handler was faster */
+    loam_pagemap_free(extra->cache.map, cpu, sizeof(*cpu)); /* a handler was faster */
     return expected;
 }
 
@@ -364,10 +364,10 @@ enum loam_status loam_slab_destroy(struct loam_slab_cache *cache, uint64_t *live
     for (unsigned i = 0; i < heap->cpu_count; i++) {
         struct loam_slab_cpu *const cpu = atomic_load(&extra->cpu[i]);
         if (cpu != NULL)
-            loam_record_free(&heap->map, cpu, sizeof(*cpu));
+            loam_pagemap_free(&heap->map, cpu, sizeof(*cpu));
     }
     __builtin_memset(extra, 0, sizeof(*extra)); /* so that who uses it once more is noticed */
-    loam_record_free(&heap->map, extra, slab_extra_bytes(heap));
+    loam_pagemap_free(&heap->map, extra, slab_extra_bytes(heap));
     if (live_count != NULL)
         *live_count = 0;
     return LOAM_OK;

@@ -36,16 +36,17 @@ static uint64_t digest(void)
 
 static void kinds_have_names(void **state)
 {
-    static const char *const names[] = { "none",           "bump",  "freelist",
-                                         "freelist-sized", "block", "arena" };
+    static const char *const names[] = { "none",  "bump",  "freelist", "freelist-sized",
+                                         "block", "arena", "heap" };
 
     (void)state;
-    for (unsigned kind = 0; kind < 6; kind++) {
+    for (unsigned kind = 0; kind < 7; kind++) {
         assert_string_equal(loam_allocator_name((enum loam_allocator_kind)kind), names[kind]);
         assert_int_equal(loam_allocator_kind_of(names[kind]), kind);
     }
     assert_int_equal(LOAM_ALLOCATOR_ARENA, 5);
-    assert_string_equal(loam_allocator_name((enum loam_allocator_kind)6), "?");
+    assert_int_equal(LOAM_ALLOCATOR_HEAP, 6);
+    assert_string_equal(loam_allocator_name((enum loam_allocator_kind)7), "?");
     assert_string_equal(loam_allocator_name((enum loam_allocator_kind)UINT32_MAX), "?");
 }
 

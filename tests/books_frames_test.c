@@ -342,6 +342,7 @@ static void usage_is_printed_with_ranges_and_frames(void **state)
     add(MIB(1), MIB(7), LOAM_MEM_USABLE);
     add(MIB(16), MIB(1), LOAM_MEM_RESERVED);
     boot.heap_bytes = MIB(1);
+    boot.heap_kind = LOAM_ALLOCATOR_ARENA;
     assert_int_equal(loam_init(&mm, &boot, &refusal), LOAM_OK);
     assert_int_equal(loam_take(&mm, &pages, LOAM_OWNER_KERNEL, &range), LOAM_OK);
     assert_int_equal(loam_take_bulk(&mm, LOAM_ZONE_ANY, LOAM_OWNER_KERNEL, frames, 10), 10);

@@ -202,6 +202,32 @@ bool loam_heap_pages_extend(struct loam_pagemap *map, void *start, uint64_t page
     return is_done;
 }
 
+/* There is nothing far. */
+bool loam_heap_far_take(struct loam_pagemap *map, struct loam_heap_large *large,
+                        uint64_t align_bytes, bool is_zeroed)
+{
+    (void)map, (void)large, (void)align_bytes, (void)is_zeroed;
+    return false;
+}
+
+struct loam_heap_large *loam_heap_far_find(const struct loam_pagemap *map, uint64_t address)
+{
+    (void)map, (void)address;
+    return NULL;
+}
+
+bool loam_heap_far_leave(struct loam_pagemap *map, struct loam_heap_large *large)
+{
+    (void)map, (void)large;
+    return false;
+}
+
+void loam_heap_far_give(struct loam_pagemap *map, struct loam_heap_large *large)
+{
+    (void)map, (void)large;
+    fail_msg("a far block was given back");
+}
+
 /* ---- a heap ---------------------------------------------------------------------- */
 
 static inline void window_on(void)

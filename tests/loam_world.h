@@ -87,10 +87,8 @@ static inline void small_machine(unsigned cpus)
 
 /* The kinds that loam_malloc() can stand on. */
 static const enum loam_allocator_kind heap_kinds[] = {
-    LOAM_ALLOCATOR_BUMP,
-    LOAM_ALLOCATOR_FREELIST,
-    LOAM_ALLOCATOR_BLOCK,
-    LOAM_ALLOCATOR_ARENA,
+    LOAM_ALLOCATOR_BUMP,  LOAM_ALLOCATOR_FREELIST, LOAM_ALLOCATOR_BLOCK,
+    LOAM_ALLOCATOR_ARENA, LOAM_ALLOCATOR_HEAP,
 };
 
 #define HEAP_KIND_COUNT (sizeof heap_kinds / sizeof heap_kinds[0])
@@ -118,6 +116,12 @@ static inline struct loam_locked_stats heap_stats(void)
     struct loam_locked_stats stats;
     loam_locked_measure(&mm.heap, &stats);
     return stats;
+}
+
+/* Does malloc go straight to the heap? Then nothing counts calls. */
+static inline bool heap_is_direct(void)
+{
+    return mm.heap.options.allocator.kind == LOAM_ALLOCATOR_HEAP && !mm.heap.options.debug;
 }
 
 /* Of the debug layer, blocks that wait are not the heap's again yet. */

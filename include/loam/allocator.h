@@ -13,6 +13,7 @@
  *     freelist-sized  panics              panics    foreign, overlap with free
  *     block           yes                 class     all but overflow
  *     arena           yes                 exact     all
+ *     heap            yes                 class     see heap.h
  *
  * Not locked; see locked.h. Costs are those of the heap.
  */
@@ -23,6 +24,7 @@
 #include "block.h"
 #include "bump.h"
 #include "freelist.h"
+#include "heap.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -35,6 +37,7 @@ enum loam_allocator_kind {
     LOAM_ALLOCATOR_FREELIST_SIZED, /* without: every free and realloc says the size */
     LOAM_ALLOCATOR_BLOCK,
     LOAM_ALLOCATOR_ARENA,
+    LOAM_ALLOCATOR_HEAP, /* takes pages as it needs them */
 };
 
 /* The heap is borrowed. */
@@ -45,6 +48,7 @@ struct loam_allocator {
         struct loam_freelist *freelist; /* both freelist kinds */
         struct loam_block *block;
         struct loam_arena *arena;
+        struct loam_heap *heap;
     } heap;
 };
 
@@ -64,7 +68,8 @@ struct loam_allocator_stats {
     size_t used_count;
 };
 
-/** @return "none", "bump", "freelist", "freelist-sized", "block" or "arena"; "?" for others */
+/** @return "none", "bump", "freelist", "freelist-sized", "block", "arena" or "heap"; "?" for
+ * others */
 LOAM_NODISCARD const char *loam_allocator_name(enum loam_allocator_kind kind);
 
 /** @return kind with that name, or LOAM_ALLOCATOR_NONE */
@@ -74,7 +79,7 @@ LOAM_NODISCARD enum loam_allocator_kind loam_allocator_kind_of(const char *name)
  * Put a heap of any kind over a span; Not locked: see locked.h.
  *
  * @param room       must not move
- * @param kind       any but LOAM_ALLOCATOR_NONE
+ * @param kind       any but LOAM_ALLOCATOR_NONE and LOAM_ALLOCATOR_HEAP, which lies in no span
  * @param span       owned by the heap until the caller drops both
  * @param size_bytes LOAM_FREELIST_MIN is enough for each, to begin with
  * @param out        written on LOAM_OK: how to call it

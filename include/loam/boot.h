@@ -53,7 +53,8 @@ struct loam_boot {
     loam_virt code;                     /* an address in the running code; 0: not to be checked */
     loam_virt stack;                    /* an address on the running stack; 0: not to be checked */
     loam_phys rsdp;                     /* ACPI root pointer; none if unknown */
-    uint64_t heap_bytes;                /* wanted span of the heap; 0: LOAM_HEAP_BYTES_DEFAULT */
+    uint64_t heap_bytes;                /* wanted span of the heap; 0: LOAM_HEAP_BYTES_DEFAULT.
+                                           LOAM_ALLOCATOR_HEAP has none: not read */
     enum loam_allocator_kind heap_kind; /* LOAM_ALLOCATOR_NONE: LOAM_HEAP_DEFAULT */
     enum loam_locked_kind heap_lock;    /* 0: ticket lock */
     struct loam_caller_lock *heap_caller_lock; /* see struct loam_locked_options */

@@ -23,9 +23,9 @@
 #endif
 
 /* The heap of loam_malloc() where struct loam_boot does not say: LOAM_ALLOCATOR_BUMP,
- * _FREELIST, _BLOCK or _ARENA. Checked in loam.h, where these names are known. */
+ * _FREELIST, _BLOCK, _ARENA or _HEAP. Checked in loam.h, where these names are known. */
 #ifndef LOAM_HEAP_DEFAULT
-#define LOAM_HEAP_DEFAULT LOAM_ALLOCATOR_ARENA
+#define LOAM_HEAP_DEFAULT LOAM_ALLOCATOR_HEAP
 #endif
 
 /*

@@ -55,6 +55,7 @@ struct loam_heap {
     struct loam_spinlock large_lock; /* guards what follows */
     struct loam_heap_large *large;
     uint64_t large_count, large_pages, large_peak_pages;
+    uint64_t large_gone; /* far ones that are free, whose record is still in use: heap_large.h */
     struct loam_spinlock caches_lock; /* guards what follows */
     struct loam_slab_extra *caches;   /* made by loam_slab_create(), the newest first */
     uint64_t caches_count;
@@ -140,6 +141,13 @@ LOAM_NODISCARD bool loam_heap_next(const struct loam_heap *heap, struct loam_hea
  * Context: as loam_heap_measure().
  */
 void loam_heap_print(struct loam_heap *heap, const struct loam_writer *writer);
+
+/**
+ * Does the address lie in a slab or a large block? Then it can be read.
+ *
+ * Context: any, not NMI. O(large blocks) where it is in no first page
+ */
+LOAM_NODISCARD bool loam_heap_owns(struct loam_heap *heap, const void *pointer);
 
 /**
  * @return NULL if sound: bits, counts, lists, the page map, magazines and records agree;

@@ -1,7 +1,7 @@
 /*
  * hotplug.h - memory that comes and goes while the kernel runs.
  *
- *     add      books of its frames -> direct map -> usage -> frame
+ *     add      books of its frames -> direct map -> usage -> the heap's page map -> frame
  *     remove   frame -> usage -> direct map
  *
  * For the frame allocator by itself: loam_frame_add(), loam_frame_remove().

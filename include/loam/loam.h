@@ -13,6 +13,7 @@
 #include "books.h"
 #include "boot.h"
 #include "frame.h"
+#include "heap.h"
 #include "hotplug.h"
 #include "ledger.h"
 #include "locked.h"
@@ -35,8 +36,10 @@ extern "C" {
 LOAM_STATIC_ASSERT(LOAM_HEAP_DEFAULT == LOAM_ALLOCATOR_BUMP ||
                        LOAM_HEAP_DEFAULT == LOAM_ALLOCATOR_FREELIST ||
                        LOAM_HEAP_DEFAULT == LOAM_ALLOCATOR_BLOCK ||
-                       LOAM_HEAP_DEFAULT == LOAM_ALLOCATOR_ARENA,
-                   "LOAM_HEAP_DEFAULT must be LOAM_ALLOCATOR_BUMP, _FREELIST, _BLOCK or _ARENA");
+                       LOAM_HEAP_DEFAULT == LOAM_ALLOCATOR_ARENA ||
+                       LOAM_HEAP_DEFAULT == LOAM_ALLOCATOR_HEAP,
+                   "LOAM_HEAP_DEFAULT must be LOAM_ALLOCATOR_BUMP, _FREELIST, _BLOCK, _ARENA or "
+                   "_HEAP");
 
 struct loam {
     struct loam_tlb tlb;   /* aligned to cache lines */
@@ -60,7 +63,10 @@ struct loam {
     struct loam_ticketlock books;         /* held while ranges change their owner */
     struct loam_locked heap;              /* its lock and its kind: heap.options */
     struct loam_allocator_room heap_room; /* what it locks */
-    struct loam_phys_range heap_range;    /* smaller than wanted where memory is short */
+    struct loam_heap cpu_heap;            /* the heap, if it is of the kind that grows */
+    struct loam_heap_books heap_books;    /* and what it needs of the books */
+    struct loam_phys_range heap_range;    /* smaller than wanted where memory is short; of the
+                                             kind that grows, what its page map begins with */
     struct loam_phys_range frame_memory;  /* what frame keeps its books in */
     struct loam_phys_range ledger_memory; /* and ledger; and what vmap's CPUs keep */
     struct loam_phys_range zeroed_memory; /* and zeroed */
@@ -96,11 +102,19 @@ LOAM_NODISCARD enum loam_status loam_init(struct loam *mm, const struct loam_boo
  */
 LOAM_NODISCARD enum loam_status loam_enter(struct loam *mm);
 
-#define LOAM_MALLOC_ALIGN 16u /* of every block of the malloc family, at least */
+#define LOAM_MALLOC_ALIGN 16u /* of every block of the malloc family of 16 bytes and more */
 
-/* The kernel's malloc family on mm->heap, under its lock with interrupts off; what
- * it catches is the kind's to say. NULL: out of memory, overflow, or before
- * loam_init(). Context: any but NMI. */
+/* The kernel's malloc family. With the kind LOAM_ALLOCATOR_HEAP, and without debug, on
+ * mm->cpu_heap, without a lock in the usual case; blocks of up to 8 bytes are aligned to 8.
+ * Else on mm->heap, under its lock with interrupts off. What is caught is the kind's to
+ * say. NULL: out of memory, overflow, or before loam_init().
+ *
+ * Before a request fails, a heap that grows gives back what it does not need, and
+ * relieve() of the kernel is called; low() by the first call after memory became
+ * scarce. Both in the caller's context, with no lock held.
+ *
+ * Context: any but NMI. Blocks of more than 16 KiB that memory is too fragmented for
+ * are pieced together at addresses of vmap's, where interrupts are on: as loam_map(). */
 LOAM_NODISCARD void *loam_malloc(struct loam *mm, size_t size_bytes);
 LOAM_NODISCARD void *loam_calloc(struct loam *mm, size_t count, size_t size_bytes);
 LOAM_NODISCARD void *loam_realloc(struct loam *mm, void *block, size_t size_bytes);

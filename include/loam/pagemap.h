@@ -12,7 +12,8 @@
  * page holds (a size class, a slab of a cache, the first page of a large block, or
  * nothing), how many pages it is to the end of its slab, and where the record of that
  * slab or block is. Tables are made when memory of their 2 MiB is first used, so that
- * an address is looked up without being read, whatever it is.
+ * an address is looked up without being read, whatever it is. The list of tables can be
+ * exchanged for a longer one: when memory is added.
  *
  * Records - of slabs, large blocks, CPUs, lists - lie in pages of their own, apart from
  * all blocks: what is written past the end of a block does not reach them before the end
@@ -44,28 +45,29 @@ extern "C" {
 #define LOAM_PAGEMAP_KIND_SHIFT 56u
 #define LOAM_PAGEMAP_SPREAD     512u /* pages for each table: 2 MiB */
 
-#define LOAM_RECORD_UNIT  64u    /* bytes: records are aligned to it */
-#define LOAM_RECORD_MAX   16384u /* bytes */
-#define LOAM_RECORD_SIZES 16u
+#define LOAM_PAGEMAP_UNIT       64u    /* bytes: records are aligned to it */
+#define LOAM_PAGEMAP_RECORD_MAX 16384u /* bytes */
+#define LOAM_PAGEMAP_SIZES      16u
 
-struct loam_record; /* one that is free */
+struct loam_pagemap_record; /* one that is free */
 
 /* Read-only outside pagemap.c. */
 struct loam_pagemap {
-    uint64_t start;      /* address of the first page; 2 MiB-aligned */
-    uint64_t page_count; /* pages that can be looked up */
+    uint64_t start; /* address of the first page; 2 MiB-aligned */
 #if LOAM_PAGEMAP_FLAT
+    uint64_t page_count;           /* pages that can be looked up */
     LOAM_ATOMIC(uint64_t) * entry; /* all tables in a row */
 #else
-    LOAM_ATOMIC(LOAM_ATOMIC(uint64_t) *) * table; /* NULL: nothing in these 512 pages */
+    LOAM_ATOMIC(uint64_t) page_count;                          /* written after table */
+    LOAM_ATOMIC(LOAM_ATOMIC(LOAM_ATOMIC(uint64_t) *) *) table; /* NULL: nothing in 512 pages */
 #endif
     void *owner;               /* for who supplies the pages */
     struct loam_spinlock lock; /* guards what follows */
     uint64_t unused;           /* of the newest page of records: address */
     uint64_t unused_end;
-    struct loam_record *record[LOAM_RECORD_SIZES]; /* free ones, by size */
-    uint64_t record_pages;                         /* pages that hold records and tables */
-    uint64_t record_bytes;                         /* of records in use */
+    struct loam_pagemap_record *record[LOAM_PAGEMAP_SIZES]; /* free ones, by size */
+    uint64_t record_pages;                                  /* pages that hold records and tables */
+    uint64_t record_bytes;                                  /* of records in use */
 };
 
 struct loam_pagemap_setup {
@@ -90,20 +92,35 @@ LOAM_NODISCARD enum loam_status loam_pagemap_init(struct loam_pagemap *map,
                                                   const struct loam_pagemap_setup *setup);
 
 /**
- * Take a record: of so many bytes, zeroed, aligned to LOAM_RECORD_UNIT.
+ * Let more pages be looked up, while others look.
  *
- * @param size_bytes 1..LOAM_RECORD_MAX
+ * @param map          not LOAM_PAGEMAP_FLAT
+ * @param page_count   multiple of 512, more than before
+ * @param memory       zeroed, 64-byte aligned; the map's from now on, as what it replaces is
+ * @param memory_bytes loam_pagemap_bytes_needed()
  *
- * @return NULL: no memory. The caller's until loam_record_free()
+ * @return LOAM_OK; LOAM_INVALID: malformed, not more, or the map is flat
+ *
+ * Context: any CPU, any interrupt state, not NMI; one call at a time.
+ */
+LOAM_NODISCARD enum loam_status loam_pagemap_grow(struct loam_pagemap *map, uint64_t page_count,
+                                                  void *memory, uint64_t memory_bytes);
+
+/**
+ * Take a record: of so many bytes, zeroed, aligned to LOAM_PAGEMAP_UNIT.
+ *
+ * @param size_bytes 1..LOAM_PAGEMAP_RECORD_MAX
+ *
+ * @return NULL: no memory. The caller's until loam_pagemap_free()
  *
  * Context: any CPU, any interrupt state, not NMI; spins for other CPUs' turns.
  */
-LOAM_NODISCARD void *loam_record_alloc(struct loam_pagemap *map, size_t size_bytes);
+LOAM_NODISCARD void *loam_pagemap_alloc(struct loam_pagemap *map, size_t size_bytes);
 /** Give one back. @param size_bytes as it was asked for */
-void loam_record_free(struct loam_pagemap *map, void *record, size_t size_bytes);
+void loam_pagemap_free(struct loam_pagemap *map, void *record, size_t size_bytes);
 
 /** Bytes that such a record takes. @param size_bytes as above */
-LOAM_NODISCARD size_t loam_record_room(size_t size_bytes);
+LOAM_NODISCARD size_t loam_pagemap_room(size_t size_bytes);
 
 /**
  * Make the tables for a range of pages, so that loam_pagemap_set() cannot fail.
@@ -118,7 +135,7 @@ struct loam_pagemap_mark {
     uint64_t address;    /* page-aligned; tables are there */
     uint64_t page_count; /* > 0; up to 64 where each page says how far the end is */
     unsigned kind;
-    const void *record; /* from loam_record_alloc(); NULL for LOAM_PAGEMAP_NOTHING */
+    const void *record; /* from loam_pagemap_alloc(); NULL for LOAM_PAGEMAP_NOTHING */
 };
 
 /** Say what pages hold, each with its distance to the end of the range. */
@@ -131,17 +148,29 @@ void loam_pagemap_measure(struct loam_pagemap *map, uint64_t *record_bytes, uint
 LOAM_NODISCARD const char *loam_pagemap_audit(struct loam_pagemap *map);
 
 #ifndef __cplusplus
+/** Pages that can be looked up. */
+static inline uint64_t loam_pagemap_pages(const struct loam_pagemap *map)
+{
+#if LOAM_PAGEMAP_FLAT
+    return map->page_count;
+#else
+    return atomic_load(&map->page_count);
+#endif
+}
+
 /** What is known of an address; any value is allowed. @return its entry, or 0 */
 static inline uint64_t loam_pagemap_look(const struct loam_pagemap *map, uint64_t address)
 {
     const uint64_t page = (address - map->start) >> LOAM_PAGE_SHIFT;
+#if LOAM_PAGEMAP_FLAT
     if (__builtin_expect(page >= map->page_count, 0))
         return 0;
-#if LOAM_PAGEMAP_FLAT
     return atomic_load_explicit(&map->entry[page], memory_order_acquire);
 #else
-    LOAM_ATOMIC(uint64_t) *const table =
-        atomic_load_explicit(&map->table[page / LOAM_PAGEMAP_SPREAD], memory_order_acquire);
+    if (__builtin_expect(page >= atomic_load(&map->page_count), 0))
+        return 0;
+    LOAM_ATOMIC(uint64_t) *const table = atomic_load_explicit(
+        &atomic_load(&map->table)[page / LOAM_PAGEMAP_SPREAD], memory_order_acquire);
     if (__builtin_expect(table == NULL, 0))
         return 0;
     return atomic_load_explicit(&table[page % LOAM_PAGEMAP_SPREAD], memory_order_acquire);
@@ -172,7 +201,7 @@ static inline uint64_t loam_pagemap_rest(uint64_t entry, uint64_t address)
 static inline void *loam_pagemap_record(const struct loam_pagemap *map, uint64_t entry)
 {
     const uint64_t offset =
-        (entry & ((UINT64_C(1) << LOAM_PAGEMAP_REST_SHIFT) - 1)) * LOAM_RECORD_UNIT;
+        (entry & ((UINT64_C(1) << LOAM_PAGEMAP_REST_SHIFT) - 1)) * LOAM_PAGEMAP_UNIT;
     return (void *)(uintptr_t)(map->start + offset);
 }
 #endif

@@ -1,0 +1,599 @@
+/*
+ * books_heap_test.c - the heap that grows, on the books of a machine: what it takes and
+ * gives back, what it does when memory is scarce or in pieces. What it does with its
+ * pages: heap_test.c.
+ */
+#include "loam_world.h"
+
+#include <loam/x86.h>
+
+#define FRAMES_MAX 20000u
+
+static loam_phys frames[FRAMES_MAX]; /* taken by the test */
+static size_t frame_count;
+
+static void start(unsigned cpus)
+{
+    small_machine(cpus);
+    assert_int_equal(loam_init(&mm, &boot, &refusal), LOAM_OK);
+    assert_int_equal(loam_enter(&mm), LOAM_OK);
+    frame_count = 0;
+}
+
+static void expect_sound(void)
+{
+    const char *const broken = loam_audit(&mm);
+    if (broken != NULL)
+        fail_msg("audit: %s", broken);
+}
+
+static struct loam_heap_stats heap_now(void)
+{
+    struct loam_heap_stats stats;
+    loam_heap_measure(&mm.cpu_heap, &stats);
+    return stats;
+}
+
+/* What blocks cost, without the heap's own records. */
+static uint64_t bytes_of_blocks(void)
+{
+    return total(LOAM_OWNER_HEAP) - heap_now().record_pages * KIB(4);
+}
+
+/* All that CPUs have at hand goes back, and with it what is empty. */
+static void settle(void)
+{
+    for (unsigned cpu = 0; cpu < mm.cpu_heap.cpu_count; cpu++)
+        loam_heap_trim_cpu(&mm.cpu_heap, cpu);
+    (void)loam_heap_trim(&mm.cpu_heap);
+    loam_free(&mm, loam_malloc(&mm, 1)); /* what is left to do is done */
+    heap_settle();
+    loam_heap_trim_cpu(&mm.cpu_heap, 0);
+    (void)loam_heap_trim(&mm.cpu_heap);
+}
+
+/* Without a block the heap has its records, and its page map. */
+static void expect_empty(void)
+{
+    settle();
+    const struct loam_heap_stats stats = heap_now();
+    assert_int_equal(stats.used_count, 0);
+    assert_int_equal(stats.page_count, stats.record_pages);
+    assert_int_equal(total(LOAM_OWNER_HEAP), KIB(4) + stats.record_pages * KIB(4));
+    expect_sound();
+}
+
+/* ---- what it takes and gives ---------------------------------------------- */
+
+static void heap_is_charged_for_every_page_it_has(void **state)
+{
+    static const size_t sizes[] = { 1, 16, 100, 4096, 9000, 16384, 16385, 70000, MIB(3) };
+    void *block[9];
+    (void)state;
+    start(1);
+    assert_int_equal(total(LOAM_OWNER_HEAP), KIB(4)); /* none before the first block */
+    for (size_t i = 0; i < 9; i++) {
+        block[i] = loam_malloc(&mm, sizes[i]);
+        assert_non_null(block[i]);
+        memset(block[i], 0x5a, sizes[i]);
+        assert_int_equal(total(LOAM_OWNER_HEAP), KIB(4) + heap_now().page_count * KIB(4));
+        expect_sound();
+    }
+    for (size_t i = 0; i < 9; i++)
+        loam_free(&mm, block[i]);
+    expect_empty();
+}
+
+static void large_block_takes_whole_pages_and_no_more(void **state)
+{
+    static const uint64_t pages[] = { 5, 7, 8, 100, 512, 513, 600, 1025 };
+    (void)state;
+    start(1);
+    loam_free(&mm, loam_malloc(&mm, KIB(20))); /* records are there */
+    for (size_t i = 0; i < 8; i++) {
+        const uint64_t before = bytes_of_blocks();
+        void *const block = loam_malloc(&mm, pages[i] * KIB(4) - 7);
+        assert_non_null(block);
+        assert_int_equal(bytes_of_blocks() - before, pages[i] * KIB(4));
+        expect_sound();
+        assert_int_equal(loam_malloc_usable(&mm, block), pages[i] * KIB(4));
+        loam_free(&mm, block);
+        assert_int_equal(bytes_of_blocks(), before);
+    }
+    expect_empty();
+}
+
+static void aligned_block_is_charged_for_its_size_alone(void **state)
+{
+    (void)state;
+    start(1);
+    loam_free(&mm, loam_malloc(&mm, KIB(20)));
+    for (uint64_t align = KIB(32); align <= MIB(16); align *= 2) {
+        const uint64_t before = bytes_of_blocks();
+        void *const block = loam_aligned_alloc(&mm, align, 100);
+        assert_non_null(block);
+        assert_int_equal((uintptr_t)block % align, 0);
+        assert_int_equal(bytes_of_blocks() - before, KIB(4));
+        loam_free(&mm, block);
+    }
+    expect_empty();
+}
+
+static void large_block_grows_and_shrinks_in_place(void **state)
+{
+    (void)state;
+    start(1);
+    unsigned char *const block = loam_malloc(&mm, MIB(1));
+    void *const other = loam_malloc(&mm, MIB(1));
+    const uint64_t before = total(LOAM_OWNER_HEAP);
+    memset(block, 0x77, MIB(1));
+    unsigned char *const smaller = loam_realloc(&mm, block, KIB(700) - 1);
+    assert_ptr_equal(smaller, block);
+    assert_int_equal(before - total(LOAM_OWNER_HEAP), MIB(1) - KIB(700));
+    unsigned char *const again = loam_realloc(&mm, block, MIB(1)); /* its tail is still free */
+    assert_ptr_equal(again, block);
+    assert_int_equal(total(LOAM_OWNER_HEAP), before);
+    expect_sound();
+    unsigned char *const moved = loam_realloc(&mm, block, MIB(40)); /* what is next is in use */
+    assert_ptr_not_equal(moved, block);
+    for (unsigned i = 0; i < KIB(700) - 1; i++)
+        assert_int_equal(moved[i], 0x77);
+    loam_free(&mm, moved);
+    loam_free(&mm, other);
+    expect_empty();
+}
+
+static void pages_of_the_heap_retire_when_they_are_given_back(void **state)
+{
+    (void)state;
+    start(1);
+    void *const block = loam_malloc(&mm, KIB(24));
+    const loam_phys bad =
+        loam_phys_at(loam_hhdm_phys(machine_hhdm(), loam_virt_of(block)).addr + KIB(8));
+    assert_int_equal(loam_retire(&mm, bad), LOAM_OVERLAP);
+    expect_sound();
+    assert_int_equal(total(LOAM_OWNER_BAD), 0);
+    loam_free(&mm, block);
+    assert_int_equal(total(LOAM_OWNER_BAD), KIB(4));
+    assert_int_equal(loam_retire(&mm, bad), LOAM_STATE);
+    expect_empty();
+}
+
+static void cpu_that_goes_gives_back_what_it_had(void **state)
+{
+    enum { BLOCKS = 200 };
+    void *block[BLOCKS];
+    (void)state;
+    start(2);
+    for (unsigned cpu = 0; cpu < 2; cpu++) {
+        machine_set_cpu(cpu);
+        for (unsigned i = 0; i < BLOCKS; i++)
+            block[i] = loam_malloc(&mm, 16 + 7 * i);
+        for (unsigned i = 0; i < BLOCKS; i++)
+            loam_free(&mm, block[i]);
+    }
+    machine_set_cpu(0);
+    const struct loam_heap_stats stats = heap_now();
+    assert_int_equal(stats.used_count, 0);
+    assert_true(stats.page_count > stats.record_pages); /* in magazines of both */
+    expect_empty();
+}
+
+static void map_of_pages_needs_a_direct_map_that_is_aligned(void **state)
+{
+    (void)state;
+    small_machine(1);
+    boot.hhdm = loam_boot_hhdm(boot.hhdm.offset + KIB(4));
+    assert_int_equal(loam_init(&mm, &boot, &refusal), LOAM_INVALID);
+    assert_string_equal(refusal.rule, "loam: a heap that grows needs a direct map aligned to "
+                                      "256 KiB (offset)");
+    assert_int_equal(refusal.have, boot.hhdm.offset);
+    assert_int_equal(refusal.need, KIB(256));
+}
+
+/* ---- memory in pieces ------------------------------------------------------- */
+
+/* Of all frames that are free, every other one: no two are side by side. */
+static void shatter(void)
+{
+    size_t kept = 0;
+    loam_phys frame;
+    (void)loam_zero_drain(&mm.zeroed);
+    frame_count = loam_take_bulk(&mm, LOAM_ZONE_ANY, LOAM_OWNER_KERNEL, frames, FRAMES_MAX);
+    assert_in_range(frame_count, 1000, FRAMES_MAX - 1);
+    for (size_t i = 0; i < frame_count; i++) {
+        frame = frames[i];
+        if (frame.addr / KIB(4) % 2 == 0)
+            loam_give_frames(&mm, frame, 0, LOAM_OWNER_KERNEL);
+        else
+            frames[kept++] = frame;
+    }
+    frame_count = kept;
+}
+
+static void mend(void)
+{
+    while (frame_count > 0)
+        loam_give_frames(&mm, frames[--frame_count], 0, LOAM_OWNER_KERNEL);
+    (void)loam_vmap_purge(&mm);
+}
+
+static bool is_far(const void *block)
+{
+    return (uint64_t)(uintptr_t)block - mm.vmap.window.start.addr < mm.vmap.window.size;
+}
+
+static void block_is_pieced_together_where_memory_is_in_pieces(void **state)
+{
+    (void)state;
+    start(1);
+    void *const near = loam_malloc(&mm, KIB(20));
+    shatter();
+    assert_false(is_far(near));
+    const uint64_t before = total(LOAM_OWNER_HEAP);
+    const uint64_t kernel = total(LOAM_OWNER_KERNEL);
+    void *const block = loam_malloc(&mm, KIB(64) - 1);
+    assert_true(is_far(block));
+    expect_sound();
+    assert_int_equal(total(LOAM_OWNER_HEAP) - before, KIB(64));
+    assert_int_equal(total(LOAM_OWNER_KERNEL), kernel);
+    assert_int_equal(loam_malloc_usable(&mm, block), KIB(64));
+    for (uint64_t at = 0; at < KIB(64); at += KIB(4))
+        assert_int_equal(machine_access(0, (uint64_t)(uintptr_t)block + at, MACHINE_WRITE).fault,
+                         MACHINE_OK);
+    assert_ptr_equal(loam_realloc(&mm, block, KIB(40)), block); /* as it is: most of it is used */
+    void *const second = loam_calloc(&mm, 3, KIB(8));
+    void *const small = loam_malloc(&mm, 5000); /* no slab of several pages can be had */
+    assert_true(is_far(small));
+    assert_int_equal(loam_malloc_usable(&mm, small), KIB(8));
+    loam_free_sized(&mm, small, 5000);
+    assert_true(is_far(second) && second != block);
+    loam_free_sized(&mm, block, KIB(40));
+    assert_int_equal(total(LOAM_OWNER_HEAP) - before, KIB(24));
+    expect_sound();
+    loam_free(&mm, second);
+    assert_int_equal(total(LOAM_OWNER_HEAP), before);
+    loam_free(&mm, near);
+    settle();
+    mend();
+    assert_int_equal(total(LOAM_OWNER_KERNEL), 0);
+    expect_empty();
+}
+
+static void far_block_that_is_freed_wrongly_panics(void **state)
+{
+    (void)state;
+    start(1);
+    shatter();
+    unsigned char *const block = loam_malloc(&mm, KIB(64));
+    assert_true(is_far(block));
+    EXPECT_PANIC("heap: not a block of this heap", loam_free(&mm, block + KIB(4)));
+    EXPECT_PANIC("heap: not a block of this heap", loam_free(&mm, block + 16));
+    EXPECT_PANIC("heap: wrong size", loam_free_sized(&mm, block, KIB(64) + 1));
+    loam_x86_irq_restore(0x200);
+    loam_free(&mm, block);
+    EXPECT_PANIC("heap: not a block of this heap", loam_free(&mm, block));
+    loam_x86_irq_restore(0x200);
+    const struct loam_vmap_request request = { .size_bytes = KIB(8) };
+    loam_virt other;
+    assert_int_equal(loam_vmap_alloc(&mm, &request, &other), LOAM_OK);
+    EXPECT_PANIC("heap: not a block of this heap", loam_free(&mm, (void *)(uintptr_t)other.addr));
+    loam_x86_irq_restore(0x200);
+    loam_vmap_free(&mm, other);
+    settle();
+    mend();
+    expect_sound();
+}
+
+/* To unmap may mean to wait for other CPUs: not with interrupts off. */
+static void far_blocks_wait_for_interrupts(void **state)
+{
+    (void)state;
+    start(1);
+    shatter();
+    void *const block = loam_malloc(&mm, KIB(64));
+    assert_true(is_far(block));
+    const uint64_t flags = loam_x86_irq_save();
+    assert_null(loam_malloc(&mm, KIB(64)));
+    loam_free(&mm, block);
+    loam_free(&mm, loam_malloc(&mm, 8));
+    struct loam_vmap_place place;
+    loam_vmap_find(&mm, loam_virt_of(block), &place);
+    assert_int_equal(place.info.state, LOAM_VRANGE_USED);
+    expect_sound();
+    loam_x86_irq_restore(flags);
+    loam_free(&mm, loam_malloc(&mm, 8));
+    loam_vmap_find(&mm, loam_virt_of(block), &place);
+    assert_int_not_equal(place.info.state, LOAM_VRANGE_USED);
+    settle();
+    mend();
+    expect_empty();
+}
+
+static void many_far_blocks_are_all_found(void **state)
+{
+    enum { BLOCKS = 200 };
+    void *block[BLOCKS];
+    (void)state;
+    start(1);
+    shatter();
+    for (unsigned i = 0; i < BLOCKS; i++) {
+        block[i] = loam_malloc(&mm, KIB(20) + i);
+        assert_true(is_far(block[i]));
+    }
+    expect_sound();
+    for (unsigned i = 0; i < BLOCKS; i++) {
+        const unsigned other = (unsigned)test_random_below(BLOCKS);
+        void *const swapped = block[i];
+        block[i] = block[other];
+        block[other] = swapped;
+    }
+    for (unsigned i = 0; i < BLOCKS; i++) {
+        assert_in_range(loam_malloc_usable(&mm, block[i]), KIB(20), KIB(24));
+        loam_free(&mm, block[i]);
+    }
+    settle();
+    mend();
+    expect_empty();
+}
+
+/* ---- memory is scarce --------------------------------------------------------- */
+
+static unsigned lows, reliefs;
+static size_t relief; /* frames that relieve() gives back */
+
+/* A hook may use the heap, whatever the request that calls it is about. */
+static void use_heap(void)
+{
+    assert_true(machine_interrupts());
+    loam_free(&mm, loam_malloc(&mm, 24));
+}
+
+static void on_low(void *context, const struct loam_pressure_report *report)
+{
+    (void)context;
+    assert_true(report->free_pages < 2000);
+    lows++;
+    use_heap();
+}
+
+static bool on_relieve(void *context, const struct loam_pressure_report *report)
+{
+    (void)context;
+    assert_true(report->wanted_pages != 0);
+    reliefs++;
+    for (size_t i = 0; i < relief && frame_count != 0; i++)
+        loam_give_frames(&mm, frames[--frame_count], 0, LOAM_OWNER_KERNEL);
+    use_heap();
+    return relief != 0;
+}
+
+static void start_watched(bool debug)
+{
+    const struct loam_pressure_hooks hooks = { NULL, 2000, on_low, on_relieve };
+    small_machine(2);
+    boot.heap_debug = debug;
+    assert_int_equal(loam_init(&mm, &boot, &refusal), LOAM_OK);
+    assert_int_equal(loam_enter(&mm), LOAM_OK);
+    lows = reliefs = 0;
+    relief = 0;
+    frame_count = 0;
+    assert_int_equal(loam_set_pressure(&mm, &hooks), LOAM_OK);
+}
+
+static void malloc_F24_tells_that_memory_is_low(void **state)
+{
+    (void)state;
+    for (int debug = 0; debug < 2; debug++) {
+        void **list = NULL;
+        start_watched(debug != 0);
+        const uint64_t limit = MIB(64) - KIB(4) * 1000;
+        for (uint64_t taken = 0; taken < limit && lows == 0; taken += 1024) {
+            void **const block = loam_malloc(&mm, 1000);
+            assert_non_null(block);
+            *block = list;
+            list = block;
+        }
+        assert_int_equal(lows, 1);
+        assert_in_range(total(LOAM_OWNER_USABLE) / KIB(4), 1500, 2000);
+        while (list != NULL) {
+            void **const next = *list;
+            loam_free(&mm, list);
+            list = next;
+        }
+        expect_sound();
+    }
+}
+
+static void malloc_F25_asks_the_kernel_before_it_fails(void **state)
+{
+    (void)state;
+    for (int debug = 0; debug < 2; debug++) {
+        start_watched(debug != 0);
+        loam_free(&mm, loam_malloc(&mm, 1)); /* this CPU's lists are there */
+        frame_count = loam_take_bulk(&mm, LOAM_ZONE_ANY, LOAM_OWNER_KERNEL, frames, FRAMES_MAX);
+        reliefs = 0;
+        for (size_t size = 8; size < KIB(200); size *= 3) {
+            relief = 64;
+            void *const block = loam_malloc(&mm, size);
+            assert_non_null(block);
+            loam_free(&mm, block);
+        }
+        assert_true(reliefs > 0);
+        relief = 0;
+        reliefs = 0;
+        assert_null(loam_malloc(&mm, MIB(20)));
+        assert_null(loam_calloc(&mm, 2, MIB(10)));
+        assert_null(loam_aligned_alloc(&mm, MIB(8), MIB(20)));
+        assert_int_equal(reliefs, 3);
+        assert_null(loam_malloc(&mm, MIB(100))); /* more than there ever was */
+        assert_int_equal(reliefs, 3);
+        mend();
+        heap_settle();
+        expect_empty();
+    }
+}
+
+/* What a CPU keeps at hand is memory, too. */
+static void malloc_gives_up_its_own_before_it_asks(void **state)
+{
+    enum { BLOCKS = 40 };
+    void *block[BLOCKS];
+    (void)state;
+    start_watched(false);
+    for (size_t size = 64; size <= KIB(16); size += size / 4) {
+        for (unsigned i = 0; i < BLOCKS; i++)
+            block[i] = loam_malloc(&mm, size);
+        for (unsigned i = 0; i < BLOCKS; i++)
+            loam_free(&mm, block[i]);
+    }
+    assert_int_equal(heap_now().used_count, 0);
+    assert_true(bytes_of_blocks() > KIB(300));
+    frame_count = loam_take_bulk(&mm, LOAM_ZONE_ANY, LOAM_OWNER_KERNEL, frames, FRAMES_MAX);
+    reliefs = 0;
+    void *const large = loam_malloc(&mm, KIB(200));
+    assert_non_null(large);
+    assert_int_equal(reliefs, 0);
+    loam_free(&mm, large);
+    mend();
+    expect_empty();
+}
+
+/* ---- whatever fails ------------------------------------------------------------ */
+
+static void *make(unsigned what, void *block)
+{
+    switch (what) {
+    case 0:
+        return loam_malloc(&mm, 48);
+    case 1:
+        return loam_malloc(&mm, KIB(9));
+    case 2:
+        return loam_calloc(&mm, 1, KIB(40));
+    case 3:
+        return loam_aligned_alloc(&mm, KIB(64), KIB(70));
+    default:
+        return loam_realloc(&mm, block, KIB(90));
+    }
+}
+
+static void expect_no_change(bool in_pieces)
+{
+    for (unsigned what = 0; what < (in_pieces ? 4 : 5); what++) { /* far memory is not there */
+        unsigned failures = 0;
+        INJECT_EACH_POINT
+        {
+            start(1);
+            void *const block = loam_malloc(&mm, KIB(50));
+            if (in_pieces)
+                shatter();
+            settle();
+            const uint64_t live = loam_heap_digest(&mm.cpu_heap);
+            const uint64_t has = total(LOAM_OWNER_HEAP) - heap_now().record_pages * KIB(4);
+            INJECT_ARM();
+            void *const made = make(what, block);
+            INJECT_DISARM();
+            expect_sound();
+            if (made == NULL) {
+                failures++;
+                settle();
+                assert_int_equal(loam_heap_digest(&mm.cpu_heap), live);
+                assert_int_equal(total(LOAM_OWNER_HEAP) - heap_now().record_pages * KIB(4), has);
+                expect_sound();
+            }
+        }
+        assert_true(failures > 0);
+    }
+}
+
+static void heap_H25_whatever_fails_nothing_is_lost(void **state)
+{
+    (void)state;
+    expect_no_change(false);
+}
+
+static void heap_H25_in_pieces_whatever_fails_nothing_is_lost(void **state)
+{
+    (void)state;
+    expect_no_change(true);
+}
+
+/* ---- memory that comes later ----------------------------------------------------- */
+
+static void added_memory_is_the_heaps_too(void **state)
+{
+    const struct loam_phys_range range = { { GIB(8) }, MIB(64) };
+    (void)state;
+    start(1);
+    machine_add_ram(GIB(8), MIB(64));
+    void *const old = loam_malloc(&mm, 100);
+    void *const old_large = loam_malloc(&mm, KIB(100));
+    const uint64_t map_pages = loam_pagemap_pages(&mm.cpu_heap.map);
+    assert_true(map_pages < GIB(8) / KIB(4));
+    assert_int_equal(loam_add_memory(&mm, range, LOAM_NODE_NONE), LOAM_OK);
+    assert_int_equal(loam_pagemap_pages(&mm.cpu_heap.map), (GIB(8) + MIB(64)) / KIB(4));
+    expect_sound();
+    frame_count = loam_take_bulk(&mm, LOAM_ZONE_4G, LOAM_OWNER_KERNEL, frames, FRAMES_MAX);
+    const uint64_t offset = machine_hhdm().offset;
+    void *const block = loam_malloc(&mm, 3000);
+    void *const large = loam_malloc(&mm, MIB(3));
+    assert_in_range((uint64_t)(uintptr_t)block - offset, GIB(8), GIB(8) + MIB(64));
+    assert_in_range((uint64_t)(uintptr_t)large - offset, GIB(8), GIB(8) + MIB(64));
+    assert_int_equal(loam_remove_memory(&mm, range), LOAM_OVERLAP);
+    expect_sound();
+    loam_free(&mm, block);
+    loam_free(&mm, large);
+    loam_free(&mm, old); /* what was known before is known */
+    loam_free(&mm, old_large);
+    mend();
+    settle();
+    expect_sound();
+}
+
+static void added_memory_that_the_map_has_no_room_for_is_refused(void **state)
+{
+    const struct loam_phys_range range = { { GIB(8) }, MIB(64) };
+    unsigned failures = 0;
+    (void)state;
+    INJECT_EACH_POINT
+    {
+        start(1);
+        machine_add_ram(GIB(8), MIB(64));
+        loam_free(&mm, loam_malloc(&mm, 100));
+        const uint64_t digest = loam_digest(&mm);
+        INJECT_ARM();
+        const enum loam_status st = loam_add_memory(&mm, range, LOAM_NODE_NONE);
+        INJECT_DISARM();
+        expect_sound();
+        if (st == LOAM_OK)
+            continue;
+        failures++;
+        assert_int_equal(loam_digest(&mm), digest);
+    }
+    assert_true(failures > 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(heap_is_charged_for_every_page_it_has),
+        cmocka_unit_test(large_block_takes_whole_pages_and_no_more),
+        cmocka_unit_test(aligned_block_is_charged_for_its_size_alone),
+        cmocka_unit_test(large_block_grows_and_shrinks_in_place),
+        cmocka_unit_test(pages_of_the_heap_retire_when_they_are_given_back),
+        cmocka_unit_test(cpu_that_goes_gives_back_what_it_had),
+        cmocka_unit_test(map_of_pages_needs_a_direct_map_that_is_aligned),
+        cmocka_unit_test(block_is_pieced_together_where_memory_is_in_pieces),
+        cmocka_unit_test(far_block_that_is_freed_wrongly_panics),
+        cmocka_unit_test(far_blocks_wait_for_interrupts),
+        cmocka_unit_test(many_far_blocks_are_all_found),
+        cmocka_unit_test(malloc_F24_tells_that_memory_is_low),
+        cmocka_unit_test(malloc_F25_asks_the_kernel_before_it_fails),
+        cmocka_unit_test(malloc_gives_up_its_own_before_it_asks),
+        cmocka_unit_test(heap_H25_whatever_fails_nothing_is_lost),
+        cmocka_unit_test(heap_H25_in_pieces_whatever_fails_nothing_is_lost),
+        cmocka_unit_test(added_memory_is_the_heaps_too),
+        cmocka_unit_test(added_memory_that_the_map_has_no_room_for_is_refused),
+    };
+    return RUN_TESTS(tests);
+}
