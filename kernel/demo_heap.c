@@ -1,6 +1,6 @@
 /*
  * demo_heap.c - a heap at an address of its own: frames taken one by one, mapped
- * one by one, a heap of the kernel's kind on top.
+ * one by one, a heap of the kernel's kind on top, or an arena if that lies in no span.
  */
 #include "demos.h"
 #include "log.h"
@@ -82,7 +82,8 @@ static bool use(struct loam_locked *heap)
 
 bool demo_mapped_heap(struct loam_locked *heap)
 {
-    const enum loam_allocator_kind kind = heap->options.allocator.kind;
+    const enum loam_allocator_kind kind =
+        memory_heap_grows() ? LOAM_ALLOCATOR_ARENA : heap->options.allocator.kind;
     uint64_t word;
     const unsigned mapped = map_pages(HEAP_PAGES);
     bool went_well = false;

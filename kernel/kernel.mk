@@ -7,7 +7,7 @@ endif
 
 # The kernel's heap; empty: what config.h says.
 HEAP ?=
-HEAP_KINDS := bump freelist block arena
+HEAP_KINDS := bump freelist block arena heap
 ifneq ($(HEAP),)
 ifneq ($(words $(HEAP)) $(filter $(HEAP_KINDS),$(HEAP)),1 $(HEAP))
 $(error HEAP=$(HEAP): must be one of $(HEAP_KINDS))

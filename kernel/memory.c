@@ -45,6 +45,11 @@ static bool name_sections(struct loam_image *image)
            loam_image_add(image, kernel_data_start, kernel_data_end, LOAM_PROT_WRITE);
 }
 
+bool memory_heap_grows(void)
+{
+    return memory.heap.options.allocator.kind == LOAM_ALLOCATOR_HEAP;
+}
+
 bool memory_take_over(const struct options *options)
 {
     struct loam_boot boot;
@@ -82,7 +87,7 @@ bool memory_take_over(const struct options *options)
     }
     const uint64_t wanted =
         options->heap_bytes != 0 ? options->heap_bytes : LOAM_HEAP_BYTES_DEFAULT;
-    if (memory.heap_range.size < wanted)
+    if (!memory_heap_grows() && memory.heap_range.size < wanted)
         log_warn("heap: %lu bytes were wanted, there was room for %lu", wanted,
                  memory.heap_range.size);
     return true;
@@ -126,6 +131,14 @@ void memory_report_heap(void)
     log_info("heap: %s, %zu bytes in %zu blocks, at most %zu so far",
              loam_allocator_name(memory.heap.options.allocator.kind), stats.heap.used_bytes,
              stats.heap.used_count, stats.heap.peak_bytes);
+    if (memory_heap_grows()) {
+        struct loam_heap_stats pages;
+        loam_heap_measure(&memory.cpu_heap, &pages);
+        log_info("heap: %lu pages, of which %lu hold its own records", pages.page_count,
+                 pages.record_pages);
+    }
+    if (memory_heap_grows() && !memory.heap.options.debug)
+        return; /* nobody counts calls */
     log_info("heap: %lu allocations, %lu frees, %lu resizes, %lu refusals", stats.alloc_count,
              stats.free_count, stats.realloc_count, stats.refusal_count);
 }
@@ -180,11 +193,17 @@ bool memory_is_mapped(const void *start, uint64_t size)
     return true;
 }
 
-/* The debug layer gives all blocks back that it holds; the heap's lock is taken. */
+/* The debug layer gives all blocks back that it holds; the heap's lock is taken. All CPUs
+ * are here or idle: what the heap has for them goes back, too. */
 static void settle_heap(void)
 {
     if (memory.heap.options.debug)
         loam_debug_flush(&memory.heap.debug);
+    if (!memory_heap_grows())
+        return;
+    for (unsigned i = 0; i < memory.cpu_heap.cpu_count; i++)
+        loam_heap_trim_cpu(&memory.cpu_heap, i);
+    (void)loam_heap_trim(&memory.cpu_heap);
 }
 
 static void take_heap(struct memory_snapshot *now)
@@ -211,19 +230,34 @@ static void release_heap(const struct memory_snapshot *before)
     loam_locked_release(&memory.heap, state);
 }
 
+/* Pages of the heap's own records: they follow the most that there ever were. */
+static uint64_t heap_record_bytes(void)
+{
+    struct loam_heap_stats stats = { .record_pages = 0 };
+    if (memory_heap_grows())
+        loam_heap_measure(&memory.cpu_heap, &stats);
+    return stats.record_pages * LOAM_PAGE_SIZE;
+}
+
 struct memory_snapshot memory_snapshot_take(void)
 {
     struct memory_snapshot now;
+    if (memory_heap_grows()) { /* what it could not do inside is done by the next call */
+        loam_free(&memory, loam_malloc(&memory, 1));
+        (void)loam_vmap_purge(&memory);
+    }
+    take_heap(&now);
     for (unsigned i = 0; i < LOAM_OWNERS; i++)
         now.owner_bytes[i] = loam_owner_bytes(&memory, (enum loam_owner)i);
-    /* Spare tables, and nodes, come and go as they are needed: they count as usable here. */
+    /* Spare tables, nodes and records come and go as they are needed: usable, here. */
     const uint64_t tables = loam_stock_level(&memory.tables) * LOAM_PAGE_SIZE;
     const uint64_t nodes =
         (loam_stock_level(&memory.nodes) + memory.usage.node_frame_count) * LOAM_PAGE_SIZE;
     now.owner_bytes[LOAM_OWNER_PAGE_TABLES] -= tables;
     now.owner_bytes[LOAM_OWNER_METADATA] -= nodes;
-    now.owner_bytes[LOAM_OWNER_USABLE] += tables + nodes;
-    take_heap(&now);
+    const uint64_t records = heap_record_bytes();
+    now.owner_bytes[LOAM_OWNER_HEAP] -= records;
+    now.owner_bytes[LOAM_OWNER_USABLE] += tables + nodes + records;
     return now;
 }
 

@@ -20,6 +20,9 @@ bool memory_take_over(const struct options *options);
 /* Log what became of the boot map, heap and tables. */
 void memory_report(void);
 
+/** Is the heap of the kind that takes pages as it needs them? */
+bool memory_heap_grows(void);
+
 /* Log which heap is in use, and how much of it. */
 void memory_report_heap(void);
 

@@ -3,8 +3,8 @@
  *
  *   shell              a prompt instead of a run
  *   quiet, verbose     warnings and errors only; debug lines, too
- *   heap=BYTES         span of the heap (K, M, G)
- *   heap=KIND          bump, freelist, block or arena
+ *   heap=BYTES         span of the heap (K, M, G); a heap of kind heap has none: it grows
+ *   heap=KIND          bump, freelist, block, arena or heap
  *   heap-lock=KIND     spin or ticket; spin does not wait for a virtual CPU that the
  *                      host has stopped while its turn came
  *   heap-debug         watch every block: red zones, poison, who allocated it

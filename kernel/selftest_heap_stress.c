@@ -8,6 +8,10 @@
  * they arrive before that, after, and with a spin lock while it is waited for. It runs
  * until there were enough of them.
  *
+ * A heap that grows has no lock in the usual case: it may be interrupted anywhere, and
+ * handlers then go around its lists. It also has large blocks, and now and then a CPU has
+ * it trimmed. At the end it has as many pages as before, but for its own records.
+ *
  * A bump heap takes part like the others. It gives memory back only when nothing is
  * live, so that it may be full before the end: requests that are refused are counted.
  */
@@ -26,6 +30,9 @@
 #define BYTES_MAX       700u
 #define LARGE_BYTES_MAX 6000u
 #define LARGE_ONE_IN    32u
+#define PAGES_BYTES_MAX 100000u /* of a heap that grows */
+#define PAGES_ONE_IN    256u
+#define TRIM_ONE_IN     512u
 
 /* A block in use: what it must hold. The rest is filled with its mark. */
 struct parcel {
@@ -34,7 +41,7 @@ struct parcel {
     uint8_t mark;
 };
 
-static _Atomic(uint64_t) resize_count;
+static _Atomic(uint64_t) resize_count, trim_count;
 
 /* ---- one block ----------------------------------------------------------------- */
 
@@ -48,10 +55,17 @@ static bool is_filled(const void *from, size_t size, uint8_t mark)
     return true;
 }
 
+static size_t bytes_max(uint64_t random)
+{
+    if (random % PAGES_ONE_IN == 0 && memory_heap_grows())
+        return PAGES_BYTES_MAX;
+    return random % LARGE_ONE_IN == 0 ? LARGE_BYTES_MAX : BYTES_MAX;
+}
+
 static void *make(struct stress_hand *hand)
 {
     const uint64_t random = stress_random(hand);
-    const size_t most = random % LARGE_ONE_IN == 0 ? LARGE_BYTES_MAX : BYTES_MAX;
+    const size_t most = bytes_max(random);
     const size_t size = sizeof(struct parcel) + (random >> 8) % most;
     const size_t align = (size_t)LOAM_MALLOC_ALIGN << (random >> 32) % 4;
     struct parcel *parcel;
@@ -117,6 +131,10 @@ static void work(void *unused)
             stress_send(hand, parcel);
         if (stress_random(hand) % 4 == 0)
             stress_receive(hand);
+        if (stress_random(hand) % TRIM_ONE_IN == 0 && memory_heap_grows()) {
+            (void)loam_heap_trim(&memory.cpu_heap);
+            stress_count(&trim_count);
+        }
     }
     stress_end();
 }
@@ -135,7 +153,9 @@ const char *selftest_heap_stress(void)
         .text_start = kernel_heap_text_start,
         .text_end = kernel_heap_text_end,
     };
+    const struct memory_snapshot before = memory_snapshot_take();
     atomic_store(&resize_count, 0);
+    atomic_store(&trim_count, 0);
     stress_run(&job);
     stress_free_the_rest();
     const uint64_t allocs = atomic_load(&stress_counts.made);
@@ -148,11 +168,15 @@ const char *selftest_heap_stress(void)
              "were refused",
              stress_wanted(INSIDE_MIN), stress_wanted(CROSS_MIN),
              atomic_load(&stress_counts.handler), atomic_load(&stress_counts.refused));
+    if (memory_heap_grows())
+        log_info("heap stress: trimmed %lu times, by any CPU", atomic_load(&trim_count));
     if (atomic_load(&stress_counts.wrong) != 0)
         return "a block changed, or was not what was asked for";
     if (allocs != frees)
         return "not every block came back";
     if (!stress_is_enough())
         return "too few interrupts inside the allocator, or frees across CPUs";
+    if (!memory_snapshot_holds(&before, "heap stress"))
+        return "not every page came back";
     return memory_audit();
 }

@@ -18,9 +18,9 @@ DEMOS = ["box", "vec", "strings", "string", "mapping", "heap-at-0x8000000", "hea
 SELFTESTS = ["audit", "init-twice", "malloc", "write-xor-execute", "text-aliases", "no-execute",
              "guards", "framebuffer", "registers", "tlb-remap", "tlb-unmap", "tlb-protect",
              "paging", "stress", "heap-stress", "frames", "zeroed", "numa", "symbols"]
-HEAPS = ["bump", "freelist", "block", "arena"]
+HEAPS = ["bump", "freelist", "block", "arena", "heap"]
 # Bytes between two blocks, at least; more with the debug layer.
-HEADER_BYTES = {"bump": 0, "freelist": 16, "block": 0, "arena": 4}
+HEADER_BYTES = {"bump": 0, "freelist": 16, "block": 0, "arena": 4, "heap": 0}
 INSIDE_MIN, CROSS_MIN = 20, 1000  # kernel/selftest_heap_stress.c, selftest_frames.c
 DRAINS_MIN = 20
 SOAK_MIN = [20, 50, 10]  # kernel/selftest_paging.c
@@ -131,6 +131,19 @@ def heap_kind_of(k):
     return found.groups()
 
 
+def heap_bytes_at_boot(k):
+    """What is set aside for a heap that grows: 8 bytes for each 2 MiB, up to where RAM ends."""
+    end = max(b for _, b, owner in k.intervals if owner in FROM_USABLE + ("bootloader",))
+    return -(-(-(-end // (2 * MIB)) * 8) // PAGE) * PAGE
+
+
+def heap_places(k):
+    """(start, bytes) of where blocks can lie; of a heap that grows: in the direct map."""
+    if heap_kind_of(k)[0] != "heap":
+        return heap_of(k)
+    return k.field(r"HHDM offset: (0x[0-9a-f]+)"), 1 << 46
+
+
 # ---- the kernel's ELF file ---------------------------------------------------------
 
 
@@ -182,7 +195,9 @@ def check_books(k):
         equal(first.get(owner, 0), k.map.get(kind, 0), f"bytes of {owner}")
     equal(sum(first.get(o, 0) for o in FROM_USABLE), k.map["usable"], "bytes that were usable")
     equal(first["page tables"] % PAGE, 0, "page tables")
-    equal(first["heap"], heap_of(k)[1], "heap bytes")
+    equal(first["heap"] - k.frames[0]["heap"], heap_of(k)[1], "heap bytes")
+    if heap_kind_of(k)[0] != "heap":
+        equal(k.frames[0]["heap"], 0, "single frames of a heap in a span")
     if not k.intervals:
         return
     last, frames = k.tables[-1], k.frames[-1]
@@ -267,7 +282,7 @@ def check_registers(k, cpus, nx=True, levels=4):
 
 def check_values(k):
     """Demos box, vec, strings and string."""
-    start, size = heap_of(k)
+    start, size = heap_places(k)
     values = k.text[k.text.index("demo box: "):k.text.index("demo string ok")]
 
     def in_heap(address, room=1):
@@ -405,8 +420,12 @@ def check_heap_stress(k):
     expect(inside >= wanted[0] and cross >= wanted[1], f"{inside} inside, {cross} across")
     expect(operations >= 4000 * cpus and handlers > 0, f"{operations} by {handlers} handlers too")
     # A bump heap gives memory back when nothing is live: it may run full meanwhile.
-    expect(refused == 0 or heap_kind_of(k)[0] == "bump" or heap_of(k)[1] < 4 * MIB,
+    kind = heap_kind_of(k)[0]
+    expect(refused == 0 or kind == "bump" or (kind != "heap" and heap_of(k)[1] < 4 * MIB),
            f"{refused} requests were refused")
+    if kind == "heap":
+        trims = k.field(r"INFO  heap stress: trimmed (\d+) times, by any CPU\n")
+        expect(trims >= cpus, f"trimmed {trims} times")
 
 
 def check_frames(k):

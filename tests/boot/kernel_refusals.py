@@ -2,7 +2,7 @@
 and the report of it, and bad input from the bootloader."""
 from kernel_machine import (
     NO_LA57, boot, case, check_books, check_hellos, check_selftests, check_tables, equal, expect,
-    failed, healthy, heap_kind_of, heap_of, passed, symbol)
+    failed, healthy, heap_kind_of, heap_places, passed, symbol)
 
 # ---- reports -----------------------------------------------------------------------------
 
@@ -63,9 +63,10 @@ def misuse(kind, word, rule, where, size=None):
     k = report(f"heap={kind} {'heap-debug ' if debug else ''}{word}", rule, where, "run",
                "loam_free_sized" if word == "heap-wrong-size" else "loam_free")
     subject, detail = k.fields(r"subject (0x[0-9a-f]+), detail (0x[0-9a-f]+)")
-    start, length = heap_of(k)
+    start, length = heap_places(k)
     expect(start <= subject < start + length, f"subject {subject:#x} is not in the heap")
-    expect(k.all(r"ERROR   owner: (\w+), 0x") == ["heap"], "owner of the subject")
+    owner = "usable" if kind == "heap" else "heap"  # of the interval: single frames are counted
+    expect(k.all(r"ERROR   owner: (\w+), 0x") == [owner], "owner of the subject")
     equal(heap_kind_of(k), (kind, "spin", "on" if debug else "off"), "heap")
     if size is not None:
         equal(detail, size, "detail: the block's size")
@@ -95,6 +96,10 @@ def misuses():
         ("arena", free, "arena: block is already free", None),
         ("arena", wide, "arena: block overflowed", BLOCK_BYTES),
         ("arena", size, "arena: wrong size", BLOCK_BYTES),
+        ("heap", free, "heap: already free", 0),
+        ("heap", size, "heap: wrong size", 32),
+        ("heap", free, "debug: block is already free", None),
+        ("heap", wide, "debug: block was written past its end", None),
         ("bump", wide, "debug: block was written past its end", None),
         ("block", wide, "debug: block was written past its end", None),
         ("arena", free, "debug: block is already free", None),
@@ -102,7 +107,7 @@ def misuses():
     ]
     for kind, word, rule, detail in rows:
         name = f"{word}-{kind}" + ("-debug" if rule.startswith("debug: ") else "")
-        case(name, quick=kind == "arena")(
+        case(name, quick=kind in ("arena", "heap"))(
             lambda kind=kind, word=word, rule=rule, detail=detail:
             misuse(kind, word, rule, places[word], detail))
 

@@ -25,7 +25,7 @@ from kernel_machine import (
     CASES, DEMOS, HEAPS, MIB, NO_LA57, PAGE, SELFTESTS, Kernel, boot, case, check_all,
     check_books, check_cow, check_demos, check_frames, check_hellos, check_machine,
     check_paging, check_registers, check_selftests, check_shootdown, check_timer, check_wc,
-    equal, expect, failed, healthy, heap_kind_of, heap_of, passed, symbol)
+    equal, expect, failed, healthy, heap_bytes_at_boot, heap_kind_of, heap_of, passed, symbol)
 
 FIVE_LEVELS = 0xFF00000000000000
 OVMF_CODE = "/usr/share/OVMF/OVMF_CODE_4M.fd"
@@ -43,7 +43,7 @@ def matrix():
 
             def run(how=dict(machine=machine, memory=memory, cpus=cpus, cpu=NO_LA57)):
                 k = healthy(**how)
-                equal(heap_of(k)[1], 4 * MIB, "heap bytes")
+                equal(heap_of(k)[1], heap_bytes_at_boot(k), "heap bytes")
                 check_timer(k)
             case(f"{machine}-{memory}-{cpus}cpu", quick)(run)
 
@@ -269,7 +269,8 @@ def heaps():
                 cmdline = f"heap={kind} heap=64M" + (" heap-debug" if debug else "")
                 k = healthy(cpus=4, cpu=NO_LA57, cmdline=cmdline)
                 equal(heap_kind_of(k), (kind, "spin", "on" if debug else "off"), "heap")
-                expect(f", 1000 pages, {kind}\n" in k.text, "kind of the mapped heap")
+                over_span = "arena" if kind == "heap" else kind
+                expect(f", 1000 pages, {over_span}\n" in k.text, "kind of the mapped heap")
             case(f"heap-{kind}" + ("-debug" if debug else ""), quick=not debug)(run)
 
 
@@ -279,7 +280,14 @@ heaps()
 @case("heap-behind-a-ticket-lock")
 def _():
     k = healthy(cpus=2, cpu=NO_LA57, cmdline="heap-lock=ticket")
+    equal(heap_kind_of(k), ("heap", "ticket", "off"), "heap")
+
+
+@case("arena-behind-a-ticket-lock")
+def _():
+    k = healthy(cpus=2, cpu=NO_LA57, cmdline="heap=arena heap-lock=ticket")
     equal(heap_kind_of(k), ("arena", "ticket", "off"), "heap")
+    equal(heap_of(k)[1], 4 * MIB, "heap bytes")
 
 
 @case("heap-nonsense")
@@ -319,25 +327,25 @@ def _():
         with open(f"{build}/kernel.elf", "rb") as f:
             k = passed(boot(kernel=f.read(), cpu=NO_LA57, cmdline="demo=box"))
         equal(heap_kind_of(k)[0], kind, "heap")
-    expect(b"must be one of bump freelist block arena" in make("slab").stdout, "HEAP=slab")
+    expect(b"must be one of bump freelist block arena heap" in make("slab").stdout, "HEAP=slab")
 
 
 @case("heap-of-1M", quick=True)
 def _():
-    k = passed(boot(cpu=NO_LA57, cmdline="heap=1M"))
+    k = passed(boot(cpu=NO_LA57, cmdline="heap=arena heap=1M"))
     equal(heap_of(k)[1], MIB, "heap bytes")
     equal(k.owners["heap"], MIB, "heap bytes in the books")
 
 
 @case("heap-of-64K")
 def _():
-    k = passed(boot(cpu=NO_LA57, cmdline="heap=64K demo=vec"))
+    k = passed(boot(cpu=NO_LA57, cmdline="heap=arena heap=64K demo=vec"))
     equal(heap_of(k)[1], 65536, "heap bytes")
 
 
 @case("heap-larger-than-memory", quick=True)
 def _():
-    k = passed(boot(cpu=NO_LA57, memory="64M", cmdline="heap=1G"))
+    k = passed(boot(cpu=NO_LA57, memory="64M", cmdline="heap=arena heap=1G"))
     wanted, got = k.fields(r"WARN  heap: (\d+) bytes were wanted, there was room for (\d+)")
     equal((wanted, got), (1 << 30, heap_of(k)[1]), "heap bytes wanted and got")
     expect(16 * MIB < got <= k.map["usable"] // 2, f"heap of {got} bytes")
@@ -346,9 +354,17 @@ def _():
 
 @case("heap-smaller-for-want-of-memory", quick=True)
 def _():
-    k = passed(boot(cpu=NO_LA57, memory="16M", cmdline="shim.limit=8M"))
+    k = passed(boot(cpu=NO_LA57, memory="16M", cmdline="heap=arena shim.limit=8M"))
     wanted, got = k.fields(r"WARN  heap: (\d+) bytes were wanted, there was room for (\d+)")
     equal((wanted, got), (4 * MIB, heap_of(k)[1]), "heap bytes wanted and got")
+    check_books(k)
+    check_selftests(k)
+
+
+@case("heap-that-grows-in-8M", quick=True)
+def _():
+    k = passed(boot(cpu=NO_LA57, memory="16M", cmdline="heap=heap shim.limit=8M"))
+    equal((heap_of(k)[1], heap_kind_of(k)[0]), (PAGE, "heap"), "heap")
     check_books(k)
     check_selftests(k)
 
@@ -414,7 +430,7 @@ def _():
                   "INFO  numa: no nodes",
                   "after all demos: audit sound", "demo box ok", "a text that grows by appending",
                   "selftest stress ok", "INFO  reclaimed ", "INFO  audit: sound",
-                  "INFO  heap: arena, ", " allocations, ", "reclaim refused: ",
+                  "INFO  heap: heap, ", " pages, of which ", "reclaim refused: ",
                   "ERROR unknown: nonsense; try help"):
         expect(words in text, f"no {words!r} in what the shell says")
     check_map(text)
