@@ -19,6 +19,7 @@ static const struct demo {
     { "mapping", "one frame seen at two addresses", demo_mapping },
     { "heap-at-0x8000000", "a heap on a thousand pages mapped one by one", demo_mapped_heap },
     { "heaps", "the values once more, over a private heap of each kind", demo_heaps },
+    { "pairs", "what malloc and free of 16 bytes cost", demo_pairs },
     { "shootdown", "one CPU unmaps what all others use", demo_shootdown },
     { "cow", "two address spaces that share pages until they are written to", demo_cow },
     { "wc", "the framebuffer at two addresses: write-combining and uncached", demo_wc },

@@ -27,6 +27,7 @@ bool demo_string(struct loam_locked *heap);
 bool demo_mapping(struct loam_locked *heap);
 bool demo_mapped_heap(struct loam_locked *heap);
 bool demo_heaps(struct loam_locked *heap);
+bool demo_pairs(struct loam_locked *heap);
 bool demo_shootdown(struct loam_locked *heap);
 bool demo_cow(struct loam_locked *heap);
 bool demo_wc(struct loam_locked *heap);

@@ -10,7 +10,7 @@
  * layer under its lock. So nothing here calls a hook, but for far blocks, which are taken
  * only where interrupts are on, and so under no lock. What is to be done, to tell the
  * kernel that memory is scarce, to unmap far blocks, is left to the next call of
- * loam_malloc(), which `is_fast` sends there.
+ * loam_malloc(): that goes straight to a CPU's lists only if heap_books.cpu names them.
  */
 #include <loam/loam.h>
 #include <loam/x86.h>
@@ -29,10 +29,11 @@
 
 /* ---- frames ------------------------------------------------------------------ */
 
-/* Something is to be done by the next loam_malloc(). */
+/* Something is to be done by the next loam_malloc(), on whichever CPU. */
 static void heap_books_want(struct loam *mm)
 {
-    atomic_store(&mm->heap_books.is_fast, 0);
+    for (unsigned i = 0; i < mm->cpu_heap.cpu_count; i++)
+        atomic_store(&mm->heap_books.cpu[i], NULL);
 }
 
 static void heap_books_charge(struct loam *mm, uint64_t page_count)
@@ -241,8 +242,11 @@ static bool heap_far_is_waiting(struct loam *mm)
 
 void loam_books_heap_settle(struct loam *mm)
 {
+    const unsigned index = loam_port_cpu();
+
     /* First: what comes up from here on makes the next call come here again. */
-    atomic_store(&mm->heap_books.is_fast, !mm->heap.options.debug);
+    if (index < mm->cpu_heap.cpu_count && !mm->heap.options.debug)
+        atomic_store(&mm->heap_books.cpu[index], atomic_load(&mm->cpu_heap.cpu[index]));
     if (atomic_exchange(&mm->heap_books.is_due, 0) != 0)
         loam_books_notice(mm, LOAM_ZONE_ANY, 1);
     if (!heap_far_is_waiting(mm))

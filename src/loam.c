@@ -483,7 +483,6 @@ static enum loam_status start_heap(struct loam *mm, const struct loam_boot *boot
         return loam_refuse(refusal, st,
                            "loam: heap_lock is no kind of lock, or does not fit heap_caller_lock",
                            (unsigned)boot->heap_lock, 0);
-    atomic_store(&mm->heap_books.is_fast, kind == LOAM_ALLOCATOR_HEAP && !options.debug);
     return LOAM_OK;
 }
 

@@ -1,27 +1,32 @@
 /*
  * loam_malloc.c - the kernel's malloc family: see loam.h.
  *
- * With a heap of kind LOAM_ALLOCATOR_HEAP and no debug layer each call goes straight to it,
- * as long as heap_books.is_fast says that nothing else is to be done. All else goes the slow
- * way: other kinds of heap, under their lock; requests that found no memory; and what was
- * left to do by the heap, where it could not.
+ * With a heap of kind LOAM_ALLOCATOR_HEAP and no debug layer small blocks come from the
+ * running CPU's lists, as long as heap_books.cpu names them. All else goes the slow way:
+ * large blocks; other kinds of heap, under their lock; requests that found no memory; and
+ * what was left to do by the heap, where it could not.
  */
 #include <loam/loam.h>
 
 #include <stdatomic.h>
 
 #include "internal/books.h"
+#include "internal/heap_fast.h"
 #include "internal/heap_large.h"
 
 /* Who asked, for the debug layer: these are never inlined. */
 #define LOAM_SITE     loam_virt_of(__builtin_return_address(0))
 #define LOAM_NOINLINE __attribute__((noinline))
 
-#define MALLOC_LIKELY(cond) __builtin_expect(!!(cond), 1)
-
-static inline bool malloc_is_fast(const struct loam *mm)
+/* The lists of the running CPU, if that is all there is to do. It is pinned, or this is a
+ * guess. */
+static inline struct loam_heap_cpu *malloc_cpu(struct loam *mm)
 {
-    return MALLOC_LIKELY(atomic_load(&mm->heap_books.is_fast) != 0);
+    const unsigned index = loam_port_cpu();
+
+    if (HEAP_UNLIKELY(index >= LOAM_CPUS_MAX))
+        return NULL;
+    return atomic_load(&mm->heap_books.cpu[index]);
 }
 
 /* What is wanted, and by whom. */
@@ -32,6 +37,7 @@ struct malloc_request {
     loam_virt site;
     bool is_zeroed;
     bool is_resize;
+    bool is_aligned; /* align is wanted, not just what malloc gives */
 };
 
 static bool malloc_is_direct(const struct loam *mm)
@@ -47,7 +53,8 @@ static void *malloc_direct(struct loam *mm, const struct malloc_request *request
         return loam_heap_realloc(heap, request->block, request->size_bytes);
     if (request->is_zeroed)
         return loam_heap_calloc(heap, 1, request->size_bytes);
-    return loam_heap_alloc_aligned(heap, request->align, request->size_bytes);
+    return request->is_aligned ? loam_heap_alloc_aligned(heap, request->align, request->size_bytes)
+                               : loam_heap_alloc(heap, request->size_bytes);
 }
 
 static void *malloc_locked(struct loam *mm, const struct malloc_request *request)
@@ -89,7 +96,7 @@ static void *malloc_slowly(struct loam *mm, const struct malloc_request *request
     if (!loam_once_is_ready(&mm->once))
         return NULL;
     do { /* ends: a bounded number of attempts */
-        if (grows && !malloc_is_fast(mm))
+        if (grows && malloc_cpu(mm) == NULL)
             loam_books_heap_settle(mm);
         block = malloc_is_direct(mm) ? malloc_direct(mm, request) : malloc_locked(mm, request);
         if (block == NULL && tried.is_trimmed && malloc_is_direct(mm))
@@ -99,17 +106,64 @@ static void *malloc_slowly(struct loam *mm, const struct malloc_request *request
     return block;
 }
 
-LOAM_NOINLINE void *loam_malloc(struct loam *mm, size_t size_bytes)
-{
-    void *block;
+/* ---- usually ------------------------------------------------------------------ */
 
-    if (malloc_is_fast(mm) &&
-        MALLOC_LIKELY((block = loam_heap_alloc(&mm->cpu_heap, size_bytes)) != NULL))
-        return block;
+/* A block that this CPU has at hand. NULL: it has none */
+static inline void *malloc_pop(struct loam *mm, size_t size_bytes)
+{
+    const uint64_t pinned = loam_guard_pin();
+    struct loam_heap_cpu *const cpu = malloc_cpu(mm);
+    void *block = NULL;
+
+    if (HEAP_LIKELY(cpu != NULL && heap_fast_enter(cpu))) {
+        block = loam_magazine_pop(&cpu->magazine[heap_class_table[(size_bytes + 7) / 8]]);
+        loam_guard_leave(&cpu->guard);
+    }
+    loam_guard_unpin(pinned);
+    return block;
+}
+
+/* Let this CPU have a block at hand. @return false: that needs more, or it is no block */
+static inline bool malloc_push(struct loam *mm, void *block)
+{
+    const uint64_t pinned = loam_guard_pin();
+    struct loam_heap_cpu *const cpu = malloc_cpu(mm);
+    bool is_done = false;
+
+    if (HEAP_LIKELY(cpu != NULL)) {
+        const unsigned class = heap_fast_class(&mm->cpu_heap, block);
+        if (HEAP_LIKELY(class != 0 && heap_fast_enter(cpu))) {
+            is_done = loam_magazine_push(&cpu->magazine[class], block);
+            loam_guard_leave(&cpu->guard);
+        }
+    }
+    loam_guard_unpin(pinned);
+    return is_done;
+}
+
+/* ---- the family ----------------------------------------------------------------- */
+
+/* Apart, so that the usual way needs no room on the stack. */
+LOAM_NOINLINE static void *malloc_other(struct loam *mm, size_t size_bytes, loam_virt site)
+{
     const struct malloc_request request = { .size_bytes = size_bytes,
                                             .align = LOAM_MALLOC_ALIGN,
-                                            .site = LOAM_SITE };
+                                            .site = site };
+    void *block;
+
+    if (malloc_cpu(mm) != NULL && (block = loam_heap_alloc(&mm->cpu_heap, size_bytes)) != NULL)
+        return block;
     return malloc_slowly(mm, &request);
+}
+
+LOAM_NOINLINE void *loam_malloc(struct loam *mm, size_t size_bytes)
+{
+    if (HEAP_LIKELY(size_bytes <= LOAM_HEAP_TABLE_MAX)) {
+        void *const block = malloc_pop(mm, size_bytes);
+        if (HEAP_LIKELY(block != NULL))
+            return block;
+    }
+    return malloc_other(mm, size_bytes, LOAM_SITE);
 }
 
 LOAM_NOINLINE void *loam_calloc(struct loam *mm, size_t count, size_t size_bytes)
@@ -119,8 +173,8 @@ LOAM_NOINLINE void *loam_calloc(struct loam *mm, size_t count, size_t size_bytes
                                       .is_zeroed = true };
     void *block;
 
-    if (malloc_is_fast(mm) &&
-        MALLOC_LIKELY((block = loam_heap_calloc(&mm->cpu_heap, count, size_bytes)) != NULL))
+    if (malloc_cpu(mm) != NULL &&
+        HEAP_LIKELY((block = loam_heap_calloc(&mm->cpu_heap, count, size_bytes)) != NULL))
         return block;
     if (__builtin_mul_overflow(count, size_bytes, &request.size_bytes))
         request.size_bytes = SIZE_MAX; /* counted as a request that failed */
@@ -138,8 +192,8 @@ LOAM_NOINLINE void *loam_realloc(struct loam *mm, void *block, size_t size_bytes
     };
     void *moved;
 
-    if (malloc_is_fast(mm) &&
-        MALLOC_LIKELY((moved = loam_heap_realloc(&mm->cpu_heap, block, size_bytes)) != NULL))
+    if (malloc_cpu(mm) != NULL &&
+        HEAP_LIKELY((moved = loam_heap_realloc(&mm->cpu_heap, block, size_bytes)) != NULL))
         return moved;
     return malloc_slowly(mm, &request);
 }
@@ -150,23 +204,30 @@ LOAM_NOINLINE void *loam_aligned_alloc(struct loam *mm, size_t align, size_t siz
     const size_t enough = align != 0 && align < LOAM_MALLOC_ALIGN && (align & (align - 1)) == 0
                               ? LOAM_MALLOC_ALIGN
                               : align;
-    const struct malloc_request request = { .size_bytes = size_bytes,
-                                            .align = enough,
-                                            .site = LOAM_SITE };
+    const struct malloc_request request = {
+        .size_bytes = size_bytes, .align = enough, .site = LOAM_SITE, .is_aligned = true
+    };
     return malloc_slowly(mm, &request);
+}
+
+LOAM_NOINLINE static void free_other(struct loam *mm, void *block, loam_virt site)
+{
+    if (malloc_is_direct(mm))
+        loam_heap_free(&mm->cpu_heap, block);
+    else
+        loam_locked_free_at(&mm->heap, block, site);
 }
 
 LOAM_NOINLINE void loam_free(struct loam *mm, void *block)
 {
-    if (malloc_is_fast(mm) || malloc_is_direct(mm))
-        loam_heap_free(&mm->cpu_heap, block);
-    else
-        loam_locked_free_at(&mm->heap, block, LOAM_SITE);
+    if (HEAP_LIKELY(malloc_push(mm, block)))
+        return;
+    free_other(mm, block, LOAM_SITE);
 }
 
 LOAM_NOINLINE void loam_free_sized(struct loam *mm, void *block, size_t size_bytes)
 {
-    if (malloc_is_fast(mm) || malloc_is_direct(mm))
+    if (malloc_is_direct(mm))
         loam_heap_free_sized(&mm->cpu_heap, block, size_bytes);
     else
         loam_locked_free_sized_at(&mm->heap, block, size_bytes, LOAM_SITE);

@@ -25,15 +25,18 @@ extern "C" {
 #endif
 
 struct loam;
+struct loam_heap_cpu;
 struct loam_heap_large;
 
 #define LOAM_HEAP_FAR_SHIFT 6u
 
 /* What a heap that grows needs of the books: see src/books_heap.c. Read-only outside it. */
 struct loam_heap_books {
-    LOAM_ATOMIC(uint32_t) is_fast; /* nothing is to be done before it is called */
-    LOAM_ATOMIC(uint32_t) is_due;  /* to be looked: how much memory is left? */
-    struct loam_spinlock lock;     /* guards what follows */
+    LOAM_ATOMIC(struct loam_heap_cpu *)
+    cpu[LOAM_CPUS_MAX];           /* its lists; NULL: it has none, or
+                                                               there is something to do first */
+    LOAM_ATOMIC(uint32_t) is_due; /* to be looked: how much memory is left? */
+    struct loam_spinlock lock;    /* guards what follows */
     struct loam_heap_large *far[1u << LOAM_HEAP_FAR_SHIFT]; /* blocks that vmap mapped */
     struct loam_heap_large *waiting;                        /* freed ones, to be unmapped */
 };

@@ -14,7 +14,7 @@ SPARE_TABLES = 16  # loam.c keeps these in stock
 STACKS = 0xFFFFFFFFD0000000  # kernel/layout.h
 
 DEMOS = ["box", "vec", "strings", "string", "mapping", "heap-at-0x8000000", "heaps",
-         "shootdown", "cow", "wc", "usage"]
+         "pairs", "shootdown", "cow", "wc", "usage"]
 SELFTESTS = ["audit", "init-twice", "malloc", "write-xor-execute", "text-aliases", "no-execute",
              "guards", "framebuffer", "registers", "tlb-remap", "tlb-unmap", "tlb-protect",
              "paging", "stress", "heap-stress", "frames", "zeroed", "numa", "symbols"]
