@@ -131,9 +131,9 @@ static inline bool malloc_push(struct loam *mm, void *block)
     bool is_done = false;
 
     if (HEAP_LIKELY(cpu != NULL)) {
-        const unsigned class = heap_fast_class(&mm->cpu_heap, block);
-        if (HEAP_LIKELY(class != 0 && heap_fast_enter(cpu))) {
-            is_done = loam_magazine_push(&cpu->magazine[class], block);
+        size_t class_16;
+        if (HEAP_LIKELY(heap_fast_find(&mm->cpu_heap, block, &class_16) && heap_fast_enter(cpu))) {
+            is_done = loam_magazine_push(heap_fast_magazine(cpu, class_16), block);
             loam_guard_leave(&cpu->guard);
         }
     }
