@@ -40,6 +40,7 @@ include boot/iso.mk
 include tools/tools.mk
 include examples/embed.mk
 include bindings/rust/rust.mk
+include preload/preload.mk
 include bench/bench.mk
 include bench/malloc.mk
 include bench/figures.mk
@@ -51,6 +52,7 @@ help:
 	@echo 'make lint     every static check; prints nothing when all is well'
 	@echo 'make loam-sim $(BUILD)/loam-sim, the doctor for recorded memory maps'
 	@echo 'make iso      $(BUILD)/loam.iso, for BIOS and UEFI machines'
+	@echo 'make preload  $(BUILD)/libloam.so, a malloc for any program: LD_PRELOAD=...'
 	@echo 'make clean    remove $(BUILD)/'
 	@echo
 	@echo 'make test-quick      host unit tests only'

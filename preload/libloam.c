@@ -6,9 +6,22 @@
 #include "../src/heap_large.c"
 #include "../src/pagemap.c"
 #include "../src/slab.c"
+#include "../src/text.c"
 #include "../src/types.c"
+#include "cxx.c"
+#include "family.c"
+#include "fork.c"
 #include "lock.c"
 #include "malloc.c"
-#include "pages.c"
 #include "runs.c"
+#include "pages.c"
+#include "panic.c"
+#include "report.c"
+#include "reserve.c"
 #include "thread.c"
+#include "visit.c"
+
+struct loam_spinlock *preload_fork_pages_lock(void)
+{
+    return &pages.lock;
+}

@@ -1,126 +1,153 @@
 /*
- * malloc.c - the malloc family.
+ * malloc.c - the malloc family of C, POSIX, BSD and GNU.
+ *
+ * What they leave open: a block of no bytes is one of 8; realloc(block, 0) frees and gives
+ * NULL, as the GNU library does, with errno as it was; an alignment that is not a power of
+ * two is EINVAL everywhere.
  */
 #include <errno.h>
-#include <stdio.h>
+#include <malloc.h>
 #include <stdlib.h>
-#include <string.h>
 
-#include "../src/internal/heap_fast.h"
-#include "../src/internal/heap_large.h"
-#include "thread.h"
+#include "family.h"
 
-#define EXPORT __attribute__((visibility("default")))
+/* In no header of this C library. */
+void cfree(void *block);
+void free_sized(void *block, size_t size);
+void free_aligned_sized(void *block, size_t align, size_t size);
 
-uint64_t loam_x86_irq_save(void)
+PRELOAD_EXPORT void *malloc(size_t size)
 {
-    return 0;
+    return preload_alloc(size);
 }
 
-void loam_x86_irq_restore(uint64_t flags)
+PRELOAD_EXPORT void free(void *block)
 {
-    (void)flags;
+    preload_free(block);
 }
 
-void loam_x86_pause(void)
+PRELOAD_EXPORT void cfree(void *block)
 {
-    __builtin_ia32_pause();
+    preload_free(block);
 }
 
-void loam_port_panic(const struct loam_panic *panic)
+PRELOAD_EXPORT void free_sized(void *block, size_t size)
 {
-    fprintf(stderr, "loam: %s (%#lx)\n", panic->rule, (unsigned long)panic->subject);
-    abort();
+    preload_free_sized(block, size);
 }
 
-static __attribute__((noinline)) void *malloc_slow(size_t size)
+PRELOAD_EXPORT void free_aligned_sized(void *block, size_t align, size_t size)
 {
-    struct loam_heap_cpu *const cpu = preload_thread_begin();
-    void *const block = size > PTRDIFF_MAX ? NULL
-                        : size <= LOAM_HEAP_SMALL_MAX
-                            ? loam_heap_alloc_slow(&preload_heap, cpu, heap_class_of(size))
-                            : loam_heap_large_alloc(&preload_heap, size, 1, NULL);
-    if (block == NULL)
+    (void)align;
+    preload_free_sized(block, size);
+}
+
+PRELOAD_EXPORT void *calloc(size_t count, size_t size)
+{
+    size_t bytes;
+
+    if (HEAP_UNLIKELY(__builtin_mul_overflow(count, size, &bytes))) {
         errno = ENOMEM;
-    return block;
-}
-
-EXPORT void *malloc(size_t size)
-{
-    struct loam_heap_cpu *const cpu = preload_cpu;
-    if (HEAP_LIKELY(size <= LOAM_HEAP_TABLE_MAX)) {
-        struct loam_magazine *const magazine = &cpu->magazine[heap_class_table[(size + 7) / 8]];
-        if (HEAP_LIKELY(heap_fast_enter(cpu))) {
-            void *const block = loam_magazine_pop(magazine);
-            loam_guard_leave(&cpu->guard);
-            if (HEAP_LIKELY(block != NULL))
-                return block;
-        }
+        return NULL;
     }
-    return malloc_slow(size);
-}
-
-static __attribute__((noinline)) void free_slow(void *block)
-{
-    loam_heap_free_slow(&preload_heap, preload_thread_begin(), block);
-}
-
-EXPORT void free(void *block)
-{
-    struct loam_heap_cpu *const cpu = preload_cpu;
-    size_t class_16;
-    if (HEAP_LIKELY(heap_fast_find(&preload_heap, block, &class_16) && heap_fast_enter(cpu))) {
-        const bool is_done = loam_magazine_push(heap_fast_magazine(cpu, class_16), block);
-        loam_guard_leave(&cpu->guard);
-        if (HEAP_LIKELY(is_done))
-            return;
+    if (HEAP_LIKELY(bytes <= LOAM_HEAP_TABLE_MAX)) {
+        void *const block = preload_pop(heap_class_table[(bytes + 7) / 8]);
+        if (HEAP_LIKELY(block != NULL))
+            return __builtin_memset(block, 0, bytes);
     }
-    free_slow(block);
+    return preload_alloc_zeroed_slow(bytes);
 }
 
-EXPORT void *calloc(size_t count, size_t size)
+/* In place, where the block's class would not be left, or hardly. */
+static inline void *malloc_resize(void *block, size_t size)
 {
-    preload_thread_begin();
-    void *const block = loam_heap_calloc(&preload_heap, count, size);
-    if (block == NULL)
+    if (HEAP_UNLIKELY(block == NULL))
+        return preload_alloc(size);
+    if (HEAP_UNLIKELY(size == 0)) {
+        preload_free(block);
+        return NULL;
+    }
+    const unsigned class = heap_fast_class(&preload_heap, block);
+    const size_t usable = class != 0 ? heap_class_bytes(class) : 0;
+    if (HEAP_LIKELY(size <= usable && size >= usable / 2))
+        return block;
+    return preload_realloc_slow(block, usable, size);
+}
+
+PRELOAD_EXPORT void *realloc(void *block, size_t size)
+{
+    return malloc_resize(block, size);
+}
+
+PRELOAD_EXPORT void *reallocarray(void *block, size_t count, size_t size)
+{
+    size_t bytes;
+
+    if (__builtin_mul_overflow(count, size, &bytes)) {
         errno = ENOMEM;
-    return block;
+        return NULL;
+    }
+    return malloc_resize(block, bytes);
 }
 
-EXPORT void *realloc(void *block, size_t size)
+/* ---- aligned ------------------------------------------------------------------ */
+
+static bool malloc_is_align(size_t align)
 {
-    preload_thread_begin();
-    void *const moved = size > PTRDIFF_MAX ? NULL : loam_heap_realloc(&preload_heap, block, size);
-    if (moved == NULL)
-        errno = ENOMEM;
-    return moved;
+    return align != 0 && (align & (align - 1)) == 0;
 }
 
-EXPORT void *memalign(size_t align, size_t size)
+PRELOAD_EXPORT void *memalign(size_t align, size_t size)
 {
-    preload_thread_begin();
-    void *const block =
-        size > PTRDIFF_MAX ? NULL : loam_heap_alloc_aligned(&preload_heap, align, size);
-    if (block == NULL)
-        errno = ENOMEM;
-    return block;
+    if (!malloc_is_align(align)) {
+        errno = EINVAL;
+        return NULL;
+    }
+    return preload_alloc_aligned(align, size);
 }
 
-EXPORT void *aligned_alloc(size_t align, size_t size)
+PRELOAD_EXPORT void *aligned_alloc(size_t align, size_t size)
 {
-    return memalign(align, size);
+    if (!malloc_is_align(align)) {
+        errno = EINVAL;
+        return NULL;
+    }
+    return preload_alloc_aligned(align, size);
 }
 
-EXPORT int posix_memalign(void **out, size_t align, size_t size)
+PRELOAD_EXPORT int posix_memalign(void **out, size_t align, size_t size)
 {
-    void *block = memalign(align, size);
-    if (block == NULL)
+    const int error = errno;
+
+    if (!malloc_is_align(align) || align % sizeof(void *) != 0)
+        return EINVAL;
+    void *const block = preload_alloc_aligned(align, size);
+    if (block == NULL) {
+        errno = error; /* it tells by its result alone */
         return ENOMEM;
+    }
     *out = block;
     return 0;
 }
 
-EXPORT size_t malloc_usable_size(void *block)
+PRELOAD_EXPORT void *valloc(size_t size)
 {
-    return loam_heap_usable(&preload_heap, block);
+    return preload_alloc_aligned(LOAM_PAGE_SIZE, size);
+}
+
+PRELOAD_EXPORT void *pvalloc(size_t size)
+{
+    const size_t part = size & (LOAM_PAGE_SIZE - 1);
+    size_t whole = size;
+
+    if (part != 0 && __builtin_add_overflow(size, LOAM_PAGE_SIZE - part, &whole)) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    return preload_alloc_aligned(LOAM_PAGE_SIZE, whole == 0 ? LOAM_PAGE_SIZE : whole);
+}
+
+PRELOAD_EXPORT size_t malloc_usable_size(void *block)
+{
+    return preload_usable(block);
 }

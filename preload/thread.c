@@ -1,41 +1,66 @@
 /*
  * thread.c - see thread.h.
+ *
+ * A thread's lists are drained inside their guard, so that a fork in the middle of it leaves
+ * lists that nobody in the child touches.
  */
 #include "thread.h"
 
 #include <pthread.h>
+
 #include <stdatomic.h>
-#include <stdlib.h>
 
 #include "../src/internal/heap_fast.h"
+#include "fork.h"
 #include "pages.h"
+#include "visit.h"
 
 struct loam_heap preload_heap;
 
 static struct loam_heap_cpu nobody = { .guard = { .is_inside = 1 } };
 
-__thread unsigned preload_thread_index __attribute__((tls_model("initial-exec"))) = LOAM_CPUS_MAX;
-__thread struct loam_heap_cpu *preload_cpu __attribute__((tls_model("initial-exec"))) = &nobody;
+__thread unsigned preload_thread_index PRELOAD_TLS = LOAM_CPUS_MAX;
+__thread struct loam_heap_cpu *preload_cpu PRELOAD_TLS = &nobody;
+static __thread bool thread_is_over PRELOAD_TLS;
 
 static struct {
     struct loam_spinlock lock;
     _Atomic(bool) is_ready;
+    _Atomic(unsigned) room; /* indices that nobody has: a first look, without the lock */
     bool has_key;
     pthread_key_t key;
     unsigned used;       /* indices that were given out */
     unsigned free_count; /* and came back */
     unsigned free[LOAM_CPUS_MAX];
-} threads;
+} threads = { .room = LOAM_CPUS_MAX };
 
-static void thread_end(void *lists)
+/* Empty lists that no other thread has. Not those of nobody, nor of a thread that ends inside
+ * them because a handler called pthread_exit(). */
+static void thread_drain(struct loam_heap_cpu *cpu)
 {
-    struct loam_heap_cpu *const cpu = lists;
-
-    preload_cpu = &nobody;
+    if (!loam_guard_enter(&cpu->guard))
+        return;
     loam_heap_trim_cpu(&preload_heap, cpu->index);
+    loam_guard_leave(&cpu->guard);
+}
+
+static void thread_end(void *ignored)
+{
+    struct loam_heap_cpu *const cpu = preload_cpu;
+    struct preload_visit visit;
+
+    (void)ignored;
+    if (!preload_visit_begin(&visit))
+        return;
+    thread_is_over = true;
+    preload_cpu = &nobody;
+    thread_drain(cpu);
     loam_spinlock_acquire(&threads.lock);
-    threads.free[threads.free_count++] = cpu->index;
+    threads.free[threads.free_count++] = preload_thread_index;
+    atomic_fetch_add(&threads.room, 1);
+    preload_thread_index = LOAM_CPUS_MAX;
     loam_spinlock_release(&threads.lock);
+    preload_visit_end(&visit);
 }
 
 static bool threads_start(void)
@@ -43,33 +68,78 @@ static bool threads_start(void)
     struct loam_pagemap_setup setup = { .owner = NULL };
 
     loam_spinlock_acquire(&threads.lock);
-    if (!atomic_load(&threads.is_ready) && preload_pages_init(&setup) &&
-        loam_heap_init(&preload_heap, &setup, LOAM_CPUS_MAX) == LOAM_OK) {
+    const bool is_first = !atomic_load(&threads.is_ready) && preload_pages_init(&setup) &&
+                          loam_heap_init(&preload_heap, &setup, LOAM_CPUS_MAX) == LOAM_OK;
+    if (is_first) {
         threads.has_key = pthread_key_create(&threads.key, thread_end) == 0;
         atomic_store(&threads.is_ready, true);
     }
     loam_spinlock_release(&threads.lock);
+    if (is_first)
+        preload_fork_watch();
     return atomic_load(&threads.is_ready);
 }
 
-struct loam_heap_cpu *preload_thread_begin(void)
+/* An index for the running thread. @return false: all are taken */
+static bool thread_index_take(void)
 {
-    if (preload_cpu != &nobody || !(atomic_load(&threads.is_ready) || threads_start()))
-        return preload_cpu;
+    if (atomic_load(&threads.room) == 0)
+        return false;
     loam_spinlock_acquire(&threads.lock);
     const bool has_room = threads.free_count != 0 || threads.used < LOAM_CPUS_MAX;
-    const unsigned index = !has_room                 ? 0
-                           : threads.free_count != 0 ? threads.free[--threads.free_count]
-                                                     : threads.used++;
+    if (has_room) {
+        preload_thread_index =
+            threads.free_count != 0 ? threads.free[--threads.free_count] : threads.used++;
+        atomic_fetch_sub(&threads.room, 1);
+    }
     loam_spinlock_release(&threads.lock);
-    if (!has_room)
-        return preload_cpu;
-    preload_thread_index = index;
+    if (has_room && threads.has_key)
+        (void)pthread_setspecific(threads.key, &threads);
+    return has_room;
+}
+
+bool preload_thread_begin(void)
+{
+    if (preload_cpu != &nobody)
+        return true;
+    if (!atomic_load(&threads.is_ready) && !threads_start())
+        return false;
+    if (thread_is_over || (preload_thread_index == LOAM_CPUS_MAX && !thread_index_take()))
+        return true;
     struct loam_heap_cpu *const cpu = heap_cpu_here(&preload_heap);
-    if (cpu == NULL)
-        return preload_cpu;
-    preload_cpu = cpu;
-    if (threads.has_key)
-        (void)pthread_setspecific(threads.key, cpu);
-    return cpu;
+    if (cpu != NULL) /* else no memory for lists: it keeps the index, and tries again */
+        preload_cpu = cpu;
+    return true;
+}
+
+void preload_thread_trim(void)
+{
+    loam_spinlock_acquire(&threads.lock);
+    for (unsigned i = 0; i < threads.free_count; i++) {
+        struct loam_heap_cpu *const cpu = atomic_load(&preload_heap.cpu[threads.free[i]]);
+        if (cpu != NULL)
+            thread_drain(cpu);
+    }
+    loam_spinlock_release(&threads.lock);
+}
+
+struct loam_spinlock *preload_thread_lock(void)
+{
+    return &threads.lock;
+}
+
+/* Lists that their thread was inside of are lost, with what is in them: they may be half
+ * changed. All others are as good as those of a thread that ended. */
+void preload_thread_forked(void)
+{
+    threads.free_count = 0;
+    for (unsigned i = 0; i < threads.used; i++) {
+        struct loam_heap_cpu *const cpu = atomic_load(&preload_heap.cpu[i]);
+        if (i == preload_thread_index)
+            continue;
+        if (cpu != NULL && cpu->guard.is_inside != 0)
+            atomic_store(&preload_heap.cpu[i], NULL);
+        threads.free[threads.free_count++] = i;
+    }
+    atomic_store(&threads.room, LOAM_CPUS_MAX - threads.used + threads.free_count);
 }

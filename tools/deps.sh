@@ -1,7 +1,7 @@
 #!/bin/sh
 # deps.sh - install the programs that a make target needs, once.
 #
-#     tools/deps.sh TARGET     TARGET: run iso sim test deep rust lint fuzz bench bench-malloc figures
+#     tools/deps.sh TARGET     TARGET: run iso sim test preload deep rust lint fuzz bench bench-malloc figures
 #
 # What is present is left alone: with everything there this prints nothing and
 # takes no time. Else the missing packages are installed through apt-get, with
@@ -131,6 +131,7 @@ sim)
 	need_header cmocka.h libcmocka-dev
 	;;
 test) need_tests ;;
+preload) need_header pthread.h libc6-dev ;;
 rust) need_cargo ;;
 bench) need_bench ;;
 bench-malloc) need_bench_malloc ;;
@@ -151,7 +152,7 @@ lint)
 	need nm binutils
 	;;
 *)
-	echo "usage: tools/deps.sh run|iso|sim|test|deep|rust|lint|fuzz|bench|bench-malloc|figures" >&2
+	echo "usage: tools/deps.sh run|iso|sim|test|preload|deep|rust|lint|fuzz|bench|bench-malloc|figures" >&2
 	exit 2
 	;;
 esac

@@ -1,0 +1,159 @@
+/*
+ * family.c - see family.h.
+ */
+#include "family.h"
+
+#include <errno.h>
+
+#include "../src/internal/check.h"
+#include "../src/internal/heap_large.h"
+#include "reserve.h"
+#include "visit.h"
+
+static void *family_told(void *block)
+{
+    if (block == NULL)
+        errno = ENOMEM;
+    return block;
+}
+
+__attribute__((noinline)) void *preload_alloc_slow(size_t size_bytes)
+{
+    struct preload_visit visit;
+    void *block = NULL;
+
+    if (size_bytes > PTRDIFF_MAX)
+        return family_told(NULL);
+    if (!preload_visit_begin(&visit))
+        return family_told(preload_reserve_alloc(size_bytes, LOAM_HEAP_ALIGN));
+    if (!preload_thread_begin())
+        block = preload_reserve_alloc(size_bytes, LOAM_HEAP_ALIGN);
+    else if (size_bytes <= LOAM_HEAP_SMALL_MAX)
+        block = loam_heap_alloc_slow(&preload_heap, preload_cpu, heap_class_of(size_bytes));
+    else
+        block = loam_heap_large_alloc(&preload_heap, size_bytes, 1, NULL);
+    preload_visit_end(&visit);
+    return family_told(block);
+}
+
+__attribute__((noinline)) void *preload_alloc_zeroed_slow(size_t size_bytes)
+{
+    bool is_zeroed = false;
+    struct preload_visit visit;
+    void *block;
+
+    if (size_bytes > LOAM_HEAP_SMALL_MAX && size_bytes <= PTRDIFF_MAX &&
+        preload_visit_begin(&visit)) {
+        block = preload_thread_begin()
+                    ? loam_heap_large_alloc(&preload_heap, size_bytes, 1, &is_zeroed)
+                    : preload_reserve_alloc(size_bytes, LOAM_HEAP_ALIGN);
+        preload_visit_end(&visit);
+        (void)family_told(block);
+    } else {
+        block = preload_alloc_slow(size_bytes);
+    }
+    if (block != NULL && !is_zeroed)
+        __builtin_memset(block, 0, size_bytes);
+    return block;
+}
+
+void *preload_alloc_aligned(size_t align, size_t size_bytes)
+{
+    struct preload_visit visit;
+
+    if (align <= LOAM_HEAP_ALIGN)
+        return preload_alloc(size_bytes < align ? align : size_bytes);
+    if (size_bytes > PTRDIFF_MAX || align > PTRDIFF_MAX)
+        return family_told(NULL);
+    if (!preload_visit_begin(&visit))
+        return family_told(preload_reserve_alloc(size_bytes, align));
+    void *const block = preload_thread_begin()
+                            ? loam_heap_alloc_aligned(&preload_heap, align, size_bytes)
+                            : preload_reserve_alloc(size_bytes, align);
+    preload_visit_end(&visit);
+    return family_told(block);
+}
+
+/* ---- free ---------------------------------------------------------------------- */
+
+/* Something of the heap? Else it is the reserve's, or not a block. */
+static bool family_is_heaps(const void *block)
+{
+    return heap_fast_class(&preload_heap, block) != 0 ||
+           loam_heap_large_find(&preload_heap, block) != NULL;
+}
+
+__attribute__((noinline)) void preload_free_slow(void *block)
+{
+    struct preload_visit visit;
+
+    if (block == NULL || (!family_is_heaps(block) && preload_reserve_free(block)))
+        return;
+    LOAM_REQUIRE(family_is_heaps(block), HEAP_FOREIGN, loam_virt_of(block).addr, 0);
+    if (!preload_visit_begin(&visit)) {
+        preload_visit_defer(block);
+        return;
+    }
+    (void)preload_thread_begin();
+    loam_heap_free_slow(&preload_heap, preload_cpu, block);
+    preload_visit_end(&visit);
+}
+
+__attribute__((noinline)) void preload_free_sized_slow(void *block, size_t size_bytes)
+{
+    struct preload_visit visit;
+
+    if (block == NULL || !family_is_heaps(block) || !preload_visit_begin(&visit)) {
+        preload_free_slow(block);
+        return;
+    }
+    (void)preload_thread_begin();
+    loam_heap_free_sized(&preload_heap, block, size_bytes);
+    preload_visit_end(&visit);
+}
+
+/* ---- resize ---------------------------------------------------------------------- */
+
+size_t preload_usable(const void *block)
+{
+    if (block == NULL)
+        return 0;
+    const size_t reserved = family_is_heaps(block) ? 0 : preload_reserve_usable(block);
+    return reserved != 0 ? reserved : loam_heap_usable(&preload_heap, block);
+}
+
+/* To another place. */
+static void *family_move(void *block, size_t usable, size_t size_bytes)
+{
+    const int error = errno;
+    void *const moved = preload_alloc(size_bytes);
+
+    if (moved == NULL && size_bytes <= usable) {
+        errno = error;
+        return block;
+    }
+    if (moved == NULL)
+        return NULL;
+    __builtin_memcpy(moved, block, usable < size_bytes ? usable : size_bytes);
+    preload_free(block);
+    return moved;
+}
+
+__attribute__((noinline)) void *preload_realloc_slow(void *block, size_t usable, size_t size_bytes)
+{
+    struct preload_visit visit;
+
+    if (size_bytes > PTRDIFF_MAX)
+        return family_told(NULL);
+    if (usable != 0)
+        return family_move(block, usable, size_bytes);
+    usable = preload_usable(block);
+    struct loam_heap_large *const large = loam_heap_large_find(&preload_heap, block);
+    if (large != NULL && size_bytes > LOAM_HEAP_SMALL_MAX && preload_visit_begin(&visit)) {
+        const bool is_done = loam_heap_large_resize(&preload_heap, large, size_bytes);
+        preload_visit_end(&visit);
+        if (is_done)
+            return block;
+    }
+    return family_move(block, usable, size_bytes);
+}

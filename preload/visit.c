@@ -1,0 +1,61 @@
+/*
+ * visit.c - see visit.h. A thread and its own handlers share what is here, no others do;
+ * the exchange is atomic against handlers between its load and its store.
+ */
+#include "visit.h"
+
+#include <errno.h>
+
+#include <stdatomic.h>
+
+#include "../src/internal/heap_fast.h"
+#include "thread.h"
+
+__thread uint32_t preload_tid PRELOAD_TLS;
+
+static __thread _Atomic(bool) visit_is_on PRELOAD_TLS;
+static __thread _Atomic(void *) visit_deferred PRELOAD_TLS;
+
+static void visit_free_deferred(void)
+{
+    void *block = atomic_exchange(&visit_deferred, NULL);
+
+    while (block != NULL) {
+        void *const next = *(void **)block;
+        loam_heap_free_slow(&preload_heap, preload_cpu, block);
+        block = next;
+    }
+}
+
+bool preload_visit_begin(struct preload_visit *visit)
+{
+    if (atomic_load_explicit(&visit_is_on, memory_order_relaxed))
+        return false;
+    atomic_store_explicit(&visit_is_on, true, memory_order_relaxed);
+    atomic_signal_fence(memory_order_seq_cst);
+    visit->error = errno;
+    return true;
+}
+
+void preload_visit_end(const struct preload_visit *visit)
+{
+    do { /* again only if a handler came after the last look */
+        visit_free_deferred();
+        atomic_signal_fence(memory_order_seq_cst);
+        atomic_store_explicit(&visit_is_on, false, memory_order_relaxed);
+        atomic_signal_fence(memory_order_seq_cst);
+        if (atomic_load_explicit(&visit_deferred, memory_order_relaxed) == NULL)
+            break;
+        atomic_store_explicit(&visit_is_on, true, memory_order_relaxed);
+    } while (true);
+    errno = visit->error;
+}
+
+void preload_visit_defer(void *block)
+{
+    void *first = atomic_load(&visit_deferred);
+
+    do {
+        *(void **)block = first;
+    } while (!atomic_compare_exchange_weak(&visit_deferred, &first, block));
+}
