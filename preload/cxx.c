@@ -211,14 +211,12 @@ PRELOAD_EXPORT void _ZdaPvSt11align_val_t(void *block, size_t align)
 
 PRELOAD_EXPORT void _ZdlPvmSt11align_val_t(void *block, size_t size, size_t align)
 {
-    (void)align;
-    preload_free_sized(block, size);
+    preload_free_sized_slow(block, cxx_is_valid(align) ? align : 1, size);
 }
 
 PRELOAD_EXPORT void _ZdaPvmSt11align_val_t(void *block, size_t size, size_t align)
 {
-    (void)align;
-    preload_free_sized(block, size);
+    preload_free_sized_slow(block, cxx_is_valid(align) ? align : 1, size);
 }
 
 PRELOAD_EXPORT void _ZdlPvSt11align_val_tRKSt9nothrow_t(void *block, size_t align, cxx_nothrow tag)

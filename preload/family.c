@@ -5,10 +5,15 @@
 
 #include <errno.h>
 
+#include <stdatomic.h>
+
 #include "../src/internal/check.h"
 #include "../src/internal/heap_large.h"
 #include "reserve.h"
 #include "visit.h"
+
+/* A block is larger than who has it knows; see family_require_size(). */
+static _Atomic(bool) family_has_shrunk;
 
 static void *family_told(void *block)
 {
@@ -99,17 +104,26 @@ __attribute__((noinline)) void preload_free_slow(void *block)
     preload_visit_end(&visit);
 }
 
-__attribute__((noinline)) void preload_free_sized_slow(void *block, size_t size_bytes)
+/* A block has between half of what it takes and all of it - realloc leaves it in its place as
+ * long - unless it had to be left there for want of memory. */
+static void family_require_size(const void *block, size_t align, size_t size_bytes)
 {
-    struct preload_visit visit;
+    const size_t usable = preload_usable(block);
+    const size_t least = size_bytes < align ? align : size_bytes;
+    const uint64_t at = loam_virt_of(block).addr;
 
-    if (block == NULL || !family_is_heaps(block) || !preload_visit_begin(&visit)) {
-        preload_free_slow(block);
-        return;
-    }
-    (void)preload_thread_begin();
-    loam_heap_free_sized(&preload_heap, block, size_bytes);
-    preload_visit_end(&visit);
+    LOAM_REQUIRE(size_bytes <= usable, HEAP_SIZE, at, size_bytes);
+    LOAM_REQUIRE(least >= usable / 2 || usable <= LOAM_HEAP_ALIGN ||
+                     atomic_load(&family_has_shrunk),
+                 HEAP_SIZE, at, size_bytes);
+    LOAM_REQUIRE((at & (align - 1)) == 0, HEAP_SIZE, at, align);
+}
+
+__attribute__((noinline)) void preload_free_sized_slow(void *block, size_t align, size_t size_bytes)
+{
+    if (block != NULL && family_is_heaps(block))
+        family_require_size(block, align, size_bytes);
+    preload_free_slow(block);
 }
 
 /* ---- resize ---------------------------------------------------------------------- */
@@ -129,6 +143,7 @@ static void *family_move(void *block, size_t usable, size_t size_bytes)
     void *const moved = preload_alloc(size_bytes);
 
     if (moved == NULL && size_bytes <= usable) {
+        atomic_store(&family_has_shrunk, true);
         errno = error;
         return block;
     }

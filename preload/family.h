@@ -23,8 +23,8 @@ void *preload_realloc_slow(void *block, size_t usable, size_t size_bytes);
 /** Bytes of a block; NULL has none; anything else panics. */
 size_t preload_usable(const void *block);
 void preload_free_slow(void *block);
-/** @param size_bytes as it was asked for; another one panics */
-void preload_free_sized_slow(void *block, size_t size_bytes);
+/** @param align,size_bytes as they were asked for, 1 for none; others panic */
+void preload_free_sized_slow(void *block, size_t align, size_t size_bytes);
 
 /* From the thread's list of a class. @return NULL: not now */
 static PRELOAD_INLINE void *preload_pop(unsigned class)
@@ -78,7 +78,7 @@ static PRELOAD_INLINE void preload_free_sized(void *block, size_t size_bytes)
                       !heap_fast_find(&preload_heap, block, &class_16) ||
                       heap_class_table[(size_bytes + 7) / 8] * (size_t)16 != class_16 ||
                       !preload_push(class_16, block)))
-        preload_free_sized_slow(block, size_bytes);
+        preload_free_sized_slow(block, 1, size_bytes);
 }
 
 #endif

@@ -16,6 +16,11 @@ void cfree(void *block);
 void free_sized(void *block, size_t size);
 void free_aligned_sized(void *block, size_t align, size_t size);
 
+static bool malloc_is_align(size_t align)
+{
+    return align != 0 && (align & (align - 1)) == 0;
+}
+
 PRELOAD_EXPORT void *malloc(size_t size)
 {
     return preload_alloc(size);
@@ -38,8 +43,7 @@ PRELOAD_EXPORT void free_sized(void *block, size_t size)
 
 PRELOAD_EXPORT void free_aligned_sized(void *block, size_t align, size_t size)
 {
-    (void)align;
-    preload_free_sized(block, size);
+    preload_free_sized_slow(block, malloc_is_align(align) ? align : 1, size);
 }
 
 PRELOAD_EXPORT void *calloc(size_t count, size_t size)
@@ -91,11 +95,6 @@ PRELOAD_EXPORT void *reallocarray(void *block, size_t count, size_t size)
 }
 
 /* ---- aligned ------------------------------------------------------------------ */
-
-static bool malloc_is_align(size_t align)
-{
-    return align != 0 && (align & (align - 1)) == 0;
-}
 
 PRELOAD_EXPORT void *memalign(size_t align, size_t size)
 {
