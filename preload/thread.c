@@ -1,8 +1,12 @@
 /*
  * thread.c - see thread.h.
  *
- * A thread's lists are drained inside their guard, so that a fork in the middle of it leaves
- * lists that nobody in the child touches.
+ * The lists of the thread that ended last are kept as they are, for the next one that
+ * begins: who starts a thread for each task drains and fills none. They are drained when
+ * another one ends.
+ *
+ * Lists are drained inside their guard, so that a fork in the middle of it leaves lists
+ * that nobody in the child touches.
  */
 #include "thread.h"
 
@@ -29,24 +33,26 @@ static struct {
     _Atomic(unsigned) room; /* indices that nobody has: a first look, without the lock */
     bool has_key;
     pthread_key_t key;
+    unsigned warm;       /* index of the thread that ended last; LOAM_CPUS_MAX: none */
     unsigned used;       /* indices that were given out */
     unsigned free_count; /* and came back */
     unsigned free[LOAM_CPUS_MAX];
-} threads = { .room = LOAM_CPUS_MAX };
+} threads = { .room = LOAM_CPUS_MAX, .warm = LOAM_CPUS_MAX };
 
-/* Empty lists that no other thread has. Not those of nobody, nor of a thread that ends inside
- * them because a handler called pthread_exit(). */
-static void thread_drain(struct loam_heap_cpu *cpu)
+/* Empty the lists of an index that nobody has. */
+static void thread_drain(unsigned index)
 {
-    if (!loam_guard_enter(&cpu->guard))
-        return;
-    loam_heap_trim_cpu(&preload_heap, cpu->index);
+    struct loam_heap_cpu *const cpu =
+        index < LOAM_CPUS_MAX ? atomic_load(&preload_heap.cpu[index]) : NULL;
+
+    if (cpu == NULL || !loam_guard_enter(&cpu->guard))
+        return; /* their thread ended inside them: a handler called pthread_exit() */
+    loam_heap_trim_cpu(&preload_heap, index);
     loam_guard_leave(&cpu->guard);
 }
 
 static void thread_end(void *ignored)
 {
-    struct loam_heap_cpu *const cpu = preload_cpu;
     struct preload_visit visit;
 
     (void)ignored;
@@ -54,12 +60,18 @@ static void thread_end(void *ignored)
         return;
     thread_is_over = true;
     preload_cpu = &nobody;
-    thread_drain(cpu);
     loam_spinlock_acquire(&threads.lock);
-    threads.free[threads.free_count++] = preload_thread_index;
+    const unsigned cold = threads.warm;
+    threads.warm = preload_thread_index;
     atomic_fetch_add(&threads.room, 1);
     preload_thread_index = LOAM_CPUS_MAX;
     loam_spinlock_release(&threads.lock);
+    if (cold != LOAM_CPUS_MAX) {
+        thread_drain(cold);
+        loam_spinlock_acquire(&threads.lock);
+        threads.free[threads.free_count++] = cold;
+        loam_spinlock_release(&threads.lock);
+    }
     preload_visit_end(&visit);
 }
 
@@ -80,22 +92,32 @@ static bool threads_start(void)
     return atomic_load(&threads.is_ready);
 }
 
-/* An index for the running thread. @return false: all are taken */
+/* @return LOAM_CPUS_MAX: all are taken, or just being drained */
+static unsigned thread_index_locked(void)
+{
+    const unsigned warm = threads.warm;
+
+    threads.warm = LOAM_CPUS_MAX;
+    if (warm != LOAM_CPUS_MAX)
+        return warm;
+    if (threads.free_count != 0)
+        return threads.free[--threads.free_count];
+    return threads.used < LOAM_CPUS_MAX ? threads.used++ : LOAM_CPUS_MAX;
+}
+
+/* An index for the running thread. @return false: there is none */
 static bool thread_index_take(void)
 {
     if (atomic_load(&threads.room) == 0)
         return false;
     loam_spinlock_acquire(&threads.lock);
-    const bool has_room = threads.free_count != 0 || threads.used < LOAM_CPUS_MAX;
-    if (has_room) {
-        preload_thread_index =
-            threads.free_count != 0 ? threads.free[--threads.free_count] : threads.used++;
-        atomic_fetch_sub(&threads.room, 1);
-    }
+    preload_thread_index = thread_index_locked();
+    const bool is_done = preload_thread_index != LOAM_CPUS_MAX;
+    atomic_fetch_sub(&threads.room, is_done);
     loam_spinlock_release(&threads.lock);
-    if (has_room && threads.has_key)
+    if (is_done && threads.has_key)
         (void)pthread_setspecific(threads.key, &threads);
-    return has_room;
+    return is_done;
 }
 
 bool preload_thread_begin(void)
@@ -115,11 +137,9 @@ bool preload_thread_begin(void)
 void preload_thread_trim(void)
 {
     loam_spinlock_acquire(&threads.lock);
-    for (unsigned i = 0; i < threads.free_count; i++) {
-        struct loam_heap_cpu *const cpu = atomic_load(&preload_heap.cpu[threads.free[i]]);
-        if (cpu != NULL)
-            thread_drain(cpu);
-    }
+    thread_drain(threads.warm);
+    for (unsigned i = 0; i < threads.free_count; i++) /* after a fork they may be filled */
+        thread_drain(threads.free[i]);
     loam_spinlock_release(&threads.lock);
 }
 
@@ -133,6 +153,7 @@ struct loam_spinlock *preload_thread_lock(void)
 void preload_thread_forked(void)
 {
     threads.free_count = 0;
+    threads.warm = LOAM_CPUS_MAX;
     for (unsigned i = 0; i < threads.used; i++) {
         struct loam_heap_cpu *const cpu = atomic_load(&preload_heap.cpu[i]);
         if (i == preload_thread_index)
