@@ -2,6 +2,8 @@
  * libloam.c - libloam.so as one translation unit, so that all of malloc's usual path is
  * inlined.
  */
+#include "runs.c"
+
 #include "../src/heap.c"
 #include "../src/heap_large.c"
 #include "../src/pagemap.c"
@@ -13,7 +15,6 @@
 #include "fork.c"
 #include "lock.c"
 #include "malloc.c"
-#include "runs.c"
 #include "pages.c"
 #include "panic.c"
 #include "report.c"
