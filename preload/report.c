@@ -51,7 +51,7 @@ struct report_class {
     uint32_t bytes;
     uint64_t page_count; /* of slabs */
     uint64_t live;       /* blocks that the program has */
-    uint64_t listed;     /* in lists of threads */
+    uint64_t listed;     /* in lists of threads, and in the depot between them */
     uint64_t free;       /* in slabs */
 };
 
@@ -83,9 +83,10 @@ static uint64_t report_listed(unsigned class)
 static struct report_class report_of_class(unsigned class)
 {
     struct loam_slab_cache *const cache = &preload_heap.cache[class];
-    const uint64_t listed = report_listed(class);
+    uint64_t listed = report_listed(class);
 
     loam_spinlock_acquire(&cache->lock);
+    listed += cache->depot_count;
     const uint64_t taken = cache->slot_count - cache->free_count;
     const struct report_class result = {
         .bytes = cache->slot_bytes,
@@ -173,7 +174,7 @@ PRELOAD_EXPORT struct mallinfo mallinfo(void)
 static void report_line(const struct loam_writer *writer, const char *what, uint64_t bytes)
 {
     loam_text_string(writer, "loam: ");
-    loam_text_left(writer, what, 24);
+    loam_text_left(writer, what, 26);
     loam_text_size(writer, bytes, LOAM_TEXT_SIZE_MAX);
     loam_text_decimal(writer, bytes, 16);
     loam_text_string(writer, " bytes\n");
@@ -203,12 +204,12 @@ PRELOAD_EXPORT void malloc_stats(void)
     const struct report_sum sum = report_now();
     struct preload_visit visit;
 
-    report_line(&writer, "blocks up to 16 KiB", sum.small_live_bytes);
-    report_line(&writer, "in lists of threads", sum.listed_bytes);
+    report_line(&writer, "blocks of classes", sum.small_live_bytes);
+    report_line(&writer, "in lists", sum.listed_bytes);
     report_line(&writer, "free in slabs", sum.small_free_bytes);
     report_line(&writer, "slabs", sum.small_pages * LOAM_PAGE_SIZE);
-    report_line(&writer, "larger blocks", sum.large_bytes);
-    report_line(&writer, "the most of those", sum.large_peak_bytes);
+    report_line(&writer, "blocks of whole pages", sum.large_bytes);
+    report_line(&writer, "the most of those so far", sum.large_peak_bytes);
     report_line(&writer, "records", sum.record_pages * LOAM_PAGE_SIZE);
     if (preload_visit_begin(&visit)) {
         report_classes(&writer);
