@@ -31,7 +31,7 @@ static __attribute__((noinline)) void lock_wait(struct loam_spinlock *lock)
 
     for (unsigned i = 0; i < LOCK_SPINS; i++) {
         held = 0;
-        if (atomic_load_explicit(&lock->held, memory_order_relaxed) == 0 &&
+        if (atomic_load(&lock->held) == 0 &&
             atomic_compare_exchange_strong(&lock->held, &held, self))
             return;
         __builtin_ia32_pause();

@@ -1,6 +1,8 @@
 /*
- * visit.c - see visit.h. A thread and its own handlers share what is here, no others do;
- * the exchange is atomic against handlers between its load and its store.
+ * visit.c - see visit.h.
+ *
+ * A thread and its own handlers share what is here, no others do: fences keep the compiler
+ * from moving it, and the exchange cannot be interrupted between its load and its store.
  */
 #include "visit.h"
 
@@ -13,7 +15,7 @@
 
 __thread uint32_t preload_tid PRELOAD_TLS;
 
-static __thread _Atomic(bool) visit_is_on PRELOAD_TLS;
+static __thread bool visit_is_on PRELOAD_TLS;
 static __thread _Atomic(void *) visit_deferred PRELOAD_TLS;
 
 static void visit_free_deferred(void)
@@ -29,9 +31,9 @@ static void visit_free_deferred(void)
 
 bool preload_visit_begin(struct preload_visit *visit)
 {
-    if (atomic_load_explicit(&visit_is_on, memory_order_relaxed))
+    if (visit_is_on)
         return false;
-    atomic_store_explicit(&visit_is_on, true, memory_order_relaxed);
+    visit_is_on = true;
     atomic_signal_fence(memory_order_seq_cst);
     visit->error = errno;
     return true;
@@ -42,11 +44,12 @@ void preload_visit_end(const struct preload_visit *visit)
     do { /* again only if a handler came after the last look */
         visit_free_deferred();
         atomic_signal_fence(memory_order_seq_cst);
-        atomic_store_explicit(&visit_is_on, false, memory_order_relaxed);
+        visit_is_on = false;
         atomic_signal_fence(memory_order_seq_cst);
-        if (atomic_load_explicit(&visit_deferred, memory_order_relaxed) == NULL)
+        if (atomic_load(&visit_deferred) == NULL)
             break;
-        atomic_store_explicit(&visit_is_on, true, memory_order_relaxed);
+        visit_is_on = true;
+        atomic_signal_fence(memory_order_seq_cst);
     } while (true);
     errno = visit->error;
 }
