@@ -51,7 +51,7 @@ struct report_class {
     uint32_t bytes;
     uint64_t page_count; /* of slabs */
     uint64_t live;       /* blocks that the program has */
-    uint64_t listed;     /* in lists of threads, and in the depot between them */
+    uint64_t listed;     /* in lists of threads */
     uint64_t free;       /* in slabs */
 };
 
@@ -83,10 +83,9 @@ static uint64_t report_listed(unsigned class)
 static struct report_class report_of_class(unsigned class)
 {
     struct loam_slab_cache *const cache = &preload_heap.cache[class];
-    uint64_t listed = report_listed(class);
+    const uint64_t listed = report_listed(class);
 
     loam_spinlock_acquire(&cache->lock);
-    listed += cache->depot_count;
     const uint64_t taken = cache->slot_count - cache->free_count;
     const struct report_class result = {
         .bytes = cache->slot_bytes,
