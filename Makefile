@@ -34,6 +34,7 @@ endif
 PARALLEL := +@$(MAKE) -s --no-print-directory -j$(JOBS)
 
 include tests/tests.mk
+include tests/preload/preload.mk
 include boot/boot.mk
 include kernel/kernel.mk
 include boot/iso.mk
