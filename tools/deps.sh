@@ -80,6 +80,25 @@ need_tests() {
 	need_header stdio.h libc6-dev
 	need_header cmocka.h libcmocka-dev
 	need_cargo
+	need_programs
+}
+
+# What runs under the preload library: tests/preload/workloads.py.
+need_programs() {
+	need git git
+	need perl perl
+	need sqlite3 sqlite3
+	need redis-cli redis-tools
+	need_file nginx-light nginx /usr/sbin/nginx
+	need ab apache2-utils
+	need xz xz-utils
+	need jq jq
+	need xmllint libxml2-utils
+	need_file python3 "Debian's Python" /usr/bin/python3
+	python=$(readlink -f /usr/bin/python3 || true)
+	python=${python##*/} # python3.11
+	need_file "lib${python:-python3.11}-testsuite" "Python's own tests" \
+		"/usr/lib/${python:-python3.11}/test/test_list.py"
 }
 
 need_cargo() {
