@@ -1,0 +1,11 @@
+/* dies: heap: already free */
+#include "heap.h"
+
+int main(void)
+{
+    heap_begin();
+    void *const block = loam_heap_alloc(&heap, 64);
+    loam_heap_free(&heap, block);
+    loam_heap_free(&heap, block);
+    return 0;
+}

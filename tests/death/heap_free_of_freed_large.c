@@ -1,0 +1,11 @@
+/* dies: heap: not a block of this heap */
+#include "heap.h"
+
+int main(void)
+{
+    heap_begin();
+    void *const block = loam_heap_alloc(&heap, 1000000);
+    loam_heap_free(&heap, block);
+    loam_heap_free(&heap, block);
+    return 0;
+}

@@ -1,0 +1,10 @@
+/* dies: heap: not a block of this heap */
+#include "heap.h"
+
+int main(void)
+{
+    heap_begin();
+    char *const block = loam_heap_alloc(&heap, 1000);
+    loam_heap_free_sized(&heap, block + 16, 1000);
+    return 0;
+}

@@ -1,0 +1,9 @@
+/* dies: heap: wrong size */
+#include "heap.h"
+
+int main(void)
+{
+    heap_begin();
+    loam_heap_free_sized(&heap, loam_heap_alloc(&heap, 64), 65);
+    return 0;
+}
