@@ -239,9 +239,11 @@ static inline void window_on(void)
         assert_ptr_equal(
             mmap(page_pointer(0), PAGES(WINDOW_PAGES), PROT_READ | PROT_WRITE, flags, -1, 0),
             page_pointer(0));
+    for (uint64_t page = 0; page < WINDOW_PAGES; page++) {
+        if (!is_on || world.is_taken[page])
+            pages_mark(page, 1, false);
+    }
     is_on = true;
-    memset(world.is_taken, 0, sizeof(world.is_taken));
-    ASAN_POISON_MEMORY_REGION(page_pointer(0), PAGES(WINDOW_PAGES));
     world.out = world.take_count = world.give_count = 0;
     world.out_most = WINDOW_PAGES;
     world.gives_zeroes = false;
