@@ -88,18 +88,85 @@ struct loam_heap_block {
     struct loam_slab_object object;
 };
 
+/*
+ * Default context of the functions here: any CPU, any interrupt state, not NMI; may spin
+ * for other CPUs' turns, never waits otherwise. With LOAM_GUARD_IRQ interrupts are off
+ * inside. A CPU that the heap was not told of allocates and frees, too, but under locks.
+ */
+
+/**
+ * Start empty.
+ *
+ * @param setup     of the page map; its addresses are those that blocks will have
+ * @param cpu_count CPUs with lists of their own, 1..LOAM_CPUS_MAX
+ *
+ * @return LOAM_OK; LOAM_INVALID: no CPU, too many, or the setup is malformed
+ *
+ * Context: before anybody uses it.
+ */
 LOAM_NODISCARD enum loam_status loam_heap_init(struct loam_heap *heap,
                                                const struct loam_pagemap_setup *setup,
                                                unsigned cpu_count);
+
+/**
+ * Allocate.
+ *
+ * @param size_bytes 0 gives a block of its own, of which no byte may be used
+ *
+ * @return aligned to LOAM_HEAP_ALIGN, below that size to 8; contents undefined. The
+ *         caller's until loam_heap_free(). NULL: no memory, and nothing has changed
+ */
 LOAM_NODISCARD void *loam_heap_alloc(struct loam_heap *heap, size_t size_bytes);
+
+/** The same for an array, wholly zero. @return NULL also if count * size_bytes overflows */
 LOAM_NODISCARD void *loam_heap_calloc(struct loam_heap *heap, size_t count, size_t size_bytes);
+
+/**
+ * Allocate at a multiple of @p align.
+ *
+ * @param align      power of two; any other gives NULL
+ * @param size_bytes need not be a multiple of it
+ *
+ * @return as loam_heap_alloc()
+ */
 LOAM_NODISCARD void *loam_heap_alloc_aligned(struct loam_heap *heap, size_t align,
                                              size_t size_bytes);
+
+/**
+ * Change the size of a block, where it is if possible.
+ *
+ * @param block      NULL: as loam_heap_alloc(). What is no block panics
+ * @param size_bytes 0 keeps a block, of no bytes
+ *
+ * @return the block, with as many of its bytes as both sizes have; the former address is
+ *         not to be used any more. NULL: no memory; the block is as it was
+ */
 LOAM_NODISCARD void *loam_heap_realloc(struct loam_heap *heap, void *block, size_t size_bytes);
+
+/** Free a block, on any CPU. @param block NULL: nothing is done. See above for what panics */
 void loam_heap_free(struct loam_heap *heap, void *block);
+
+/** The same. @param size_bytes asked for; one that the block has no room for panics */
 void loam_heap_free_sized(struct loam_heap *heap, void *block, size_t size_bytes);
+
+/** Bytes that a block has room for. @param block NULL: 0; what is no block panics */
 LOAM_NODISCARD size_t loam_heap_usable(const struct loam_heap *heap, const void *block);
+
+/**
+ * Give back what is free: all that this CPU has at hand, and every empty slab, of size
+ * classes and of caches. Other CPUs are asked to do the same with what they have, at their
+ * next visit.
+ *
+ * @return pages of the slabs that were empty then
+ */
 uint64_t loam_heap_trim(struct loam_heap *heap);
+
+/**
+ * Do for a CPU what it was asked: give back what it has at hand.
+ *
+ * @param cpu the running one, or one that does not come to the heap meanwhile: it has gone,
+ *            say; any other number is left alone
+ */
 void loam_heap_trim_cpu(struct loam_heap *heap, unsigned cpu);
 
 /**
@@ -163,6 +230,109 @@ LOAM_NODISCARD const char *loam_heap_audit(struct loam_heap *heap);
  * Context: nobody is in the heap meanwhile; it is sound.
  */
 LOAM_NODISCARD uint64_t loam_heap_digest(struct loam_heap *heap);
+
+/* ---- objects of a type ----------------------------------------------------------- */
+
+/*
+ *     struct thing *const thing = loam_new(&heap, struct thing);
+ *     ...
+ *     loam_delete(&heap, thing);
+ *
+ * As loam_heap_alloc() and loam_heap_free_sized(), with the size class found by the compiler
+ * and the usual path inline; types of any alignment. In C++ they call those two.
+ */
+#ifdef __cplusplus
+#define loam_new(heap, type)                                                                \
+    (static_cast<type *>(alignof(type) > LOAM_HEAP_ALIGN                                    \
+                             ? loam_heap_alloc_aligned((heap), alignof(type), sizeof(type)) \
+                             : loam_heap_alloc((heap), sizeof(type))))
+#define loam_delete(heap, object) loam_heap_free_sized((heap), (object), sizeof(*(object)))
+#else
+#define loam_new(heap, type)                                                      \
+    ((type *)(_Alignof(type) > LOAM_HEAP_ALIGN                                    \
+                  ? loam_heap_alloc_aligned((heap), _Alignof(type), sizeof(type)) \
+                  : loam_heap_new((heap), sizeof(type))))
+#define loam_delete(heap, object) loam_heap_delete((heap), (object), sizeof(*(object)))
+
+/* For sizes that the compiler knows: the steps from one class to the next. */
+static inline size_t loam_heap_class_step(size_t size_bytes)
+{
+    if (size_bytes <= 256)
+        return size_bytes <= 8 ? 8 : 16;
+    const unsigned top = 63u - (unsigned)__builtin_clzll(size_bytes - 1);
+    return (size_t)1 << (size_bytes <= LOAM_HEAP_TABLE_MAX ? top - 3 : top - 2);
+}
+
+/* Its number, 1..LOAM_HEAP_CLASSES - 1. @param size_bytes up to LOAM_HEAP_SMALL_MAX */
+static inline unsigned loam_heap_class(size_t size_bytes)
+{
+    if (size_bytes <= 256)
+        return size_bytes <= 8 ? 1 : (unsigned)((size_bytes + 15) / 16) + 1;
+    const unsigned top = 63u - (unsigned)__builtin_clzll(size_bytes - 1);
+    const unsigned steps = (unsigned)((size_bytes - 1) / loam_heap_class_step(size_bytes));
+    return size_bytes <= LOAM_HEAP_TABLE_MAX ? 10 + (top - 8) * 8 + steps
+                                             : 30 + (top - 10) * 4 + steps;
+}
+
+/* The running CPU's lists, if it may use them now. It is pinned. */
+static inline struct loam_heap_cpu *loam_heap_enter(struct loam_heap *heap)
+{
+    const unsigned index = loam_port_cpu();
+    struct loam_heap_cpu *const cpu =
+        index < heap->cpu_count ? atomic_load(&heap->cpu[index]) : NULL;
+
+    if (__builtin_expect(cpu == NULL || loam_guard_is_wanted(&cpu->guard), 0))
+        return NULL;
+    return loam_guard_enter(&cpu->guard) ? cpu : NULL;
+}
+
+LOAM_NODISCARD static inline void *loam_heap_new(struct loam_heap *heap, size_t size_bytes)
+{
+    void *block = NULL;
+
+    if (size_bytes <= LOAM_HEAP_SMALL_MAX) {
+        const uint64_t pinned = loam_guard_pin();
+        struct loam_heap_cpu *const cpu = loam_heap_enter(heap);
+        if (__builtin_expect(cpu != NULL, 1)) {
+            block = loam_magazine_pop(&cpu->magazine[loam_heap_class(size_bytes)]);
+            loam_guard_leave(&cpu->guard);
+        }
+        loam_guard_unpin(pinned);
+    }
+    return __builtin_expect(block != NULL, 1) ? block : loam_heap_alloc(heap, size_bytes);
+}
+
+/* Does a block of the class of this size begin here? See internal/heap_class.h. */
+static inline bool loam_heap_is_of_class(const struct loam_heap *heap, const void *block,
+                                         size_t size_bytes)
+{
+    const uint64_t at = loam_virt_of(block).addr;
+    const uint64_t entry = loam_pagemap_look(&heap->map, at);
+    const size_t step = loam_heap_class_step(size_bytes);
+    const size_t slot = size_bytes == 0 ? step : (size_bytes + step - 1) / step * step;
+    const uint64_t inverse = UINT64_MAX / slot + 1;
+
+    return loam_pagemap_kind(entry) == loam_heap_class(size_bytes) &&
+           loam_pagemap_rest(entry, at) * inverse < inverse;
+}
+
+static inline void loam_heap_delete(struct loam_heap *heap, void *block, size_t size_bytes)
+{
+    bool is_done = false;
+
+    if (size_bytes <= LOAM_HEAP_SMALL_MAX && loam_heap_is_of_class(heap, block, size_bytes)) {
+        const uint64_t pinned = loam_guard_pin();
+        struct loam_heap_cpu *const cpu = loam_heap_enter(heap);
+        if (__builtin_expect(cpu != NULL, 1)) {
+            is_done = loam_magazine_push(&cpu->magazine[loam_heap_class(size_bytes)], block);
+            loam_guard_leave(&cpu->guard);
+        }
+        loam_guard_unpin(pinned);
+    }
+    if (__builtin_expect(!is_done, 0))
+        loam_heap_free_sized(heap, block, size_bytes);
+}
+#endif
 
 #ifdef __cplusplus
 }
