@@ -15,7 +15,7 @@ import sys
 
 # Those with a slash between them lie side by side.
 LAYERS = ("config types/port x86 lock once memmap early stock usage frame zero record ledger "
-          "pressure cpu tlb paging directmap vrange pagemap guard slab heap freelist bump "
+          "pressure cpu tlb paging directmap vrange pagemap guard slab/heap freelist bump "
           "arena block allocator debug "
           "locked boot books/hotplug/vmap/loam/names/dump/explain").split()
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer.split("/")}

@@ -135,15 +135,16 @@ list_config() {
 	for define in LOAM_CPUS_MAX=1 LOAM_CPUS_MAX=64 LOAM_CPUS_MAX=1024 LOAM_CHECK=0 LOAM_CHECK=1 \
 		LOAM_CHECK=2 LOAM_X86_SIM=0 LOAM_X86_SIM=1 LOAM_TEST_HOOKS=0 LOAM_TEST_HOOKS=1 \
 		LOAM_HEAP_DEFAULT=LOAM_ALLOCATOR_BUMP LOAM_HEAP_DEFAULT=LOAM_ALLOCATOR_FREELIST \
-		LOAM_HEAP_DEFAULT=LOAM_ALLOCATOR_BLOCK LOAM_HEAP_DEFAULT=LOAM_ALLOCATOR_ARENA; do
+		LOAM_HEAP_DEFAULT=LOAM_ALLOCATOR_BLOCK LOAM_HEAP_DEFAULT=LOAM_ALLOCATOR_ARENA \
+		LOAM_HEAP_DEFAULT=LOAM_ALLOCATOR_HEAP LOAM_GUARD=LOAM_GUARD_IRQ LOAM_GUARD=LOAM_GUARD_NONE; do
 		gate "config $define" "$gcc_library $KERNEL -D$define -c loam_all.c -o /dev/null"
 	done
 	for define in LOAM_CPUS_MAX=0 LOAM_CPUS_MAX=1025 LOAM_CHECK=3 LOAM_CHECK=-1 LOAM_X86_SIM=2 LOAM_PORT_CPU_INLINE=2 \
-		LOAM_TEST_HOOKS=2; do
+		LOAM_TEST_HOOKS=2 LOAM_GUARD=3 LOAM_PAGEMAP_FLAT=2; do
 		gate "config $define is refused" \
 			"gcc -Iinclude -D$define -fsyntax-only loam_all.c 2>&1 | grep -q '#error \"${define%=*} must be'"
 	done
-	for value in LOAM_ALLOCATOR_NONE LOAM_ALLOCATOR_FREELIST_SIZED 6; do
+	for value in LOAM_ALLOCATOR_NONE LOAM_ALLOCATOR_FREELIST_SIZED 7; do
 		gate "config LOAM_HEAP_DEFAULT=$value is refused" \
 			"gcc -Iinclude -DLOAM_HEAP_DEFAULT=$value -fsyntax-only loam_all.c 2>&1 | grep -q 'LOAM_HEAP_DEFAULT must be'"
 	done
@@ -151,6 +152,10 @@ list_config() {
 		>"$tmp/inline_config.h"
 	gate "config LOAM_PORT_CPU_INLINE=1" \
 		"$gcc_library $KERNEL -I$tmp '-DLOAM_CONFIG_HEADER=\"inline_config.h\"' -c loam_all.c -o /dev/null"
+	printf '#define LOAM_GUARD LOAM_GUARD_PORT\n#include <stdint.h>\nstatic inline uint64_t loam_port_guard_enter(void) { return 0; }\nstatic inline void loam_port_guard_leave(uint64_t entered) { (void)entered; }\n' \
+		>"$tmp/guard_config.h"
+	gate "config LOAM_GUARD=LOAM_GUARD_PORT" \
+		"$gcc_library $KERNEL -I$tmp '-DLOAM_CONFIG_HEADER=\"guard_config.h\"' -c loam_all.c -o /dev/null"
 	printf '#define LOAM_CPUS_MAX 0\n' >"$tmp/own_config.h"
 	gate "config header is read" \
 		"gcc -Iinclude -I$tmp '-DLOAM_CONFIG_HEADER=\"own_config.h\"' -fsyntax-only loam_all.c 2>&1 | grep -q '#error \"LOAM_CPUS_MAX must be'"

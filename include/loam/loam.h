@@ -41,6 +41,8 @@ LOAM_STATIC_ASSERT(LOAM_HEAP_DEFAULT == LOAM_ALLOCATOR_BUMP ||
                    "LOAM_HEAP_DEFAULT must be LOAM_ALLOCATOR_BUMP, _FREELIST, _BLOCK, _ARENA or "
                    "_HEAP");
 
+LOAM_STATIC_ASSERT(LOAM_PAGEMAP_FLAT == 0, "LOAM_PAGEMAP_FLAT is for programs on a host");
+
 struct loam {
     struct loam_tlb tlb;   /* aligned to cache lines */
     struct loam_once once; /* ready: loam_init() succeeded */

@@ -10,6 +10,7 @@ pub const FACTS: &[(&str, usize)] = &[
     ("LOAM_ALLOCATOR_FREELIST_SIZED", 3),
     ("LOAM_ALLOCATOR_BLOCK", 4),
     ("LOAM_ALLOCATOR_ARENA", 5),
+    ("LOAM_ALLOCATOR_HEAP", 6),
     ("sizeof(struct loam_locked_options)", 32),
     ("sizeof(enum loam_locked_kind)", 4),
     ("offsetof(struct loam_locked_options, allocator)", 0),
