@@ -22,9 +22,11 @@
 
 static _Alignas(LOAM_PAGE_SIZE) unsigned char reserve_memory[RESERVE_BYTES];
 
-/* A block is units used[..], the last one of them with a bit in last[]. */
+/* A block is units with bits in used[], the outer ones with bits in first[] and last[]: these
+ * follow the first, so that only those of a block that is out may be believed. */
 static struct {
     _Atomic(uint64_t) used[RESERVE_WORDS];
+    _Atomic(uint64_t) first[RESERVE_WORDS];
     _Atomic(uint64_t) last[RESERVE_WORDS];
     _Atomic(unsigned) map_count;
     struct {
@@ -77,6 +79,7 @@ static void *reserve_take(unsigned units, size_t align)
                                               used | reserve_mask(units) << unit))
                 continue;
             atomic_fetch_or(&reserve.last[word], UINT64_C(1) << (unit + units - 1));
+            atomic_fetch_or(&reserve.first[word], UINT64_C(1) << unit);
             return &reserve_memory[((size_t)word * 64 + unit) * RESERVE_UNIT];
         }
     }
@@ -88,30 +91,33 @@ static bool reserve_has(const void *block)
     return (uintptr_t)block - (uintptr_t)reserve_memory < RESERVE_BYTES;
 }
 
+static size_t reserve_unit(const void *block)
+{
+    return ((uintptr_t)block - (uintptr_t)reserve_memory) / RESERVE_UNIT;
+}
+
 /* Units of the block that starts here; anything else panics. */
 static unsigned reserve_units(const void *block)
 {
     const uintptr_t at = (uintptr_t)block;
-    const size_t offset = at - (uintptr_t)reserve_memory;
-    const size_t unit = offset / RESERVE_UNIT;
-    const uint64_t used = atomic_load(&reserve.used[unit / 64]);
-    const uint64_t last = atomic_load(&reserve.last[unit / 64]);
+    const size_t unit = reserve_unit(block);
     const uint64_t bit = UINT64_C(1) << unit % 64;
 
-    LOAM_REQUIRE(offset % RESERVE_UNIT == 0 && (bit == 1 || ((~used | last) & bit >> 1) != 0),
-                 HEAP_FOREIGN, at, 0);
-    LOAM_REQUIRE((used & bit) != 0 && last >> unit % 64 != 0, HEAP_TWICE, at, 0);
-    return (unsigned)__builtin_ctzll(last >> unit % 64) + 1;
+    LOAM_REQUIRE(at % RESERVE_UNIT == 0, HEAP_FOREIGN, at, 0);
+    LOAM_REQUIRE((atomic_load(&reserve.used[unit / 64]) & bit) != 0, HEAP_TWICE, at, 0);
+    LOAM_REQUIRE((atomic_load(&reserve.first[unit / 64]) & bit) != 0, HEAP_FOREIGN, at, 0);
+    return (unsigned)__builtin_ctzll(atomic_load(&reserve.last[unit / 64]) >> unit % 64) + 1;
 }
 
 static void reserve_put(void *block)
 {
     const unsigned units = reserve_units(block);
-    const size_t unit = ((uintptr_t)block - (uintptr_t)reserve_memory) / RESERVE_UNIT;
-    const uint64_t last = UINT64_C(1) << (unit % 64 + units - 1);
+    const size_t unit = reserve_unit(block);
+    const uint64_t first = UINT64_C(1) << unit % 64;
 
-    LOAM_REQUIRE((atomic_fetch_and(&reserve.last[unit / 64], ~last) & last) != 0, HEAP_TWICE,
+    LOAM_REQUIRE((atomic_fetch_and(&reserve.first[unit / 64], ~first) & first) != 0, HEAP_TWICE,
                  loam_virt_of(block).addr, 0);
+    atomic_fetch_and(&reserve.last[unit / 64], ~(first << (units - 1)));
     atomic_fetch_and(&reserve.used[unit / 64], ~(reserve_mask(units) << unit % 64));
 }
 
