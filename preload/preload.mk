@@ -24,3 +24,21 @@ $(BUILD)/libloam.so: $(BUILD)/preload/libloam.o
 preload:
 	@tools/deps.sh preload
 	$(PARALLEL) $(BUILD)/libloam.so
+
+# ---- tests -------------------------------------------------------------------------
+
+LIBLOAM_PROGRAMS := $(patsubst tests/%.c,$(BUILD)/%,$(sort $(wildcard tests/libloam/*.c)))
+LIBLOAM_CFLAGS := -std=c11 -D_GNU_SOURCE -g -O1 $(PRELOAD_NO_BUILTIN:%=-fno-builtin-%) -MMD -MP \
+  -Wall -Wextra -Wpedantic -Wconversion -Wsign-conversion -Wshadow -Wundef -Wcast-qual \
+  -Wstrict-prototypes -Wvla -Wformat=2 -Wwrite-strings $(WERROR)
+
+# libloam.so itself is there when a program names a function that no other library has.
+$(LIBLOAM_PROGRAMS): $(BUILD)/%: tests/%.c $(BUILD)/libloam.so
+	$(call say,CC,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(LIBLOAM_CFLAGS) $< $(BUILD)/libloam.so -lpthread -o $@
+-include $(wildcard $(BUILD)/libloam/*.d)
+
+TEST_BUILDS += $(LIBLOAM_PROGRAMS)
+TEST_SUITES += --suite preload/library \
+  'tests/libloam/libloam_test.sh $(BUILD)/libloam.so $(BUILD)/libloam'
