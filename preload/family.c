@@ -41,6 +41,13 @@ __attribute__((noinline)) void *preload_alloc_slow(size_t size_bytes)
     return family_told(block);
 }
 
+__attribute__((noinline)) void *preload_alloc_middle(size_t size_bytes)
+{
+    void *const block =
+        size_bytes <= LOAM_HEAP_SMALL_MAX ? preload_pop(heap_class_of_middle(size_bytes)) : NULL;
+    return HEAP_LIKELY(block != NULL) ? block : preload_alloc_slow(size_bytes);
+}
+
 __attribute__((noinline)) void *preload_alloc_zeroed_slow(size_t size_bytes)
 {
     bool is_zeroed = false;
@@ -55,7 +62,7 @@ __attribute__((noinline)) void *preload_alloc_zeroed_slow(size_t size_bytes)
         preload_visit_end(&visit);
         (void)family_told(block);
     } else {
-        block = preload_alloc_slow(size_bytes);
+        block = preload_alloc(size_bytes);
     }
     if (block != NULL && !is_zeroed)
         __builtin_memset(block, 0, size_bytes);
@@ -70,6 +77,14 @@ void *preload_alloc_aligned(size_t align, size_t size_bytes)
         return preload_alloc(size_bytes < align ? align : size_bytes);
     if (size_bytes > PTRDIFF_MAX || align > PTRDIFF_MAX)
         return family_told(NULL);
+    const size_t whole = size_bytes == 0 ? align : (size_bytes + align - 1) & ~(align - 1);
+    if (HEAP_LIKELY(whole <= LOAM_HEAP_SMALL_MAX)) {
+        const unsigned class = heap_class_of(whole);
+        void *const quick =
+            (heap_class_bytes(class) & (align - 1)) == 0 ? preload_pop(class) : NULL;
+        if (HEAP_LIKELY(quick != NULL))
+            return quick;
+    }
     if (!preload_visit_begin(&visit))
         return family_told(preload_reserve_alloc(size_bytes, align));
     void *const block = preload_thread_begin()
@@ -123,7 +138,7 @@ __attribute__((noinline)) void preload_free_sized_slow(void *block, size_t align
 {
     if (block != NULL && family_is_heaps(block))
         family_require_size(block, align, size_bytes);
-    preload_free_slow(block);
+    preload_free(block);
 }
 
 /* ---- resize ---------------------------------------------------------------------- */

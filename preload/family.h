@@ -13,8 +13,10 @@
 #define PRELOAD_EXPORT __attribute__((visibility("default")))
 #define PRELOAD_INLINE inline __attribute__((always_inline))
 
-/** @return NULL: no memory */
+/** Any size. @return NULL: no memory */
 void *preload_alloc_slow(size_t size_bytes);
+/** The same for sizes above LOAM_HEAP_TABLE_MAX, from the lists if there is a class. */
+void *preload_alloc_middle(size_t size_bytes);
 void *preload_alloc_zeroed_slow(size_t size_bytes);
 /** @param align power of two */
 void *preload_alloc_aligned(size_t align, size_t size_bytes);
@@ -55,10 +57,9 @@ static PRELOAD_INLINE void *preload_alloc(size_t size_bytes)
 {
     if (HEAP_LIKELY(size_bytes <= LOAM_HEAP_TABLE_MAX)) {
         void *const block = preload_pop(heap_class_table[(size_bytes + 7) / 8]);
-        if (HEAP_LIKELY(block != NULL))
-            return block;
+        return HEAP_LIKELY(block != NULL) ? block : preload_alloc_slow(size_bytes);
     }
-    return preload_alloc_slow(size_bytes);
+    return preload_alloc_middle(size_bytes);
 }
 
 static PRELOAD_INLINE void preload_free(void *block)
