@@ -3,7 +3,9 @@
  */
 #include "pages.h"
 
+#include <sys/auxv.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <time.h>
 
 #include <loam/lock.h>
@@ -15,23 +17,41 @@
 
 #define PAGES_DATA_MAX   (UINT64_C(1) << 40)
 #define PAGES_DATA_MIN   (UINT64_C(16) << 20)
-#define PAGES_RECORDS_OF 32u /* of the data: room for records */
-#define PAGES_HUGE       (UINT64_C(2) << 20)
+#define PAGES_RECORDS_OF 32u  /* of the data: room for records */
 #define PAGES_SLACK      128u /* pages */
 #define PAGES_LOOK       256u /* times that pages come back, between looks at the clock */
 #define PAGES_RUNS_MAX   32u  /* given to the system at a time */
+#define PAGES_ALIGN      (UINT64_C(1) << 30) /* the most that a block can be aligned to */
+#define PAGES_TRIES      16u
+
+/* Where the system puts nothing by itself: between programs and their libraries, and below
+ * where it begins when it counts upwards. */
+#define PAGES_BASE_FIRST (UINT64_C(18) << 40)
+#define PAGES_BASE_COUNT (UINT64_C(22) << 10) /* of PAGES_ALIGN */
+
+/* More addresses at a time: an eighth of what there is, within these. */
+#define PAGES_STEP_MIN (UINT64_C(2) << 20)
+#define PAGES_STEP_MAX (UINT64_C(64) << 20)
 
 struct pages_run {
     uint64_t page, count;
 };
 
+/* Addresses that are asked of the system as they are needed. */
+struct pages_zone {
+    uint64_t start;
+    uint64_t end;   /* ours up to here */
+    uint64_t limit; /* and never beyond */
+};
+
 static struct {
     struct loam_spinlock lock; /* guards the rest */
     struct runs runs;
+    struct pages_zone data, record, entry, fill; /* entry: the page map's; fill: filled's */
     uint64_t start;
     uint64_t *filled;    /* a bit for each page: free, but filled */
     uint64_t filled_end; /* there are none from here on */
-    uint64_t record_unused, record_end;
+    uint64_t record_unused;
     uint64_t used_count, filled_count, peak_count, returned_count;
     unsigned look_count;
     int64_t looked_at; /* seconds */
@@ -40,6 +60,48 @@ static struct {
 static void *page_at(uint64_t page)
 {
     return (void *)(uintptr_t)(pages.start + page * LOAM_PAGE_SIZE);
+}
+
+static uint64_t page_up(uint64_t bytes)
+{
+    return (bytes + LOAM_PAGE_SIZE - 1) & ~(LOAM_PAGE_SIZE - 1);
+}
+
+/* ---- addresses ------------------------------------------------------------------------ */
+
+static bool zone_map(struct pages_zone *zone, uint64_t end)
+{
+    void *const wanted = (void *)(uintptr_t)zone->end;
+    void *const got = mmap(wanted, end - zone->end, PROT_READ | PROT_WRITE,
+                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+
+    if (got == MAP_FAILED)
+        return false;
+    if (got != wanted) { /* a system that does not know the flag */
+        (void)munmap(got, end - zone->end);
+        return false;
+    }
+    (void)madvise(got, end - zone->end, MADV_NOHUGEPAGE);
+    zone->end = end;
+    return true;
+}
+
+/* Have all addresses below @p end, and some more if there are. */
+static bool zone_grow(struct pages_zone *zone, uint64_t end)
+{
+    const uint64_t eighth = page_up((zone->end - zone->start) / 8);
+    const uint64_t step = eighth < PAGES_STEP_MIN   ? PAGES_STEP_MIN
+                          : eighth > PAGES_STEP_MAX ? PAGES_STEP_MAX
+                                                    : eighth;
+
+    if (end <= zone->end)
+        return true;
+    if (end > zone->limit)
+        return false;
+    if (end - zone->end < step && zone->limit - zone->end >= step &&
+        zone_map(zone, zone->end + step))
+        return true;
+    return zone_map(zone, end);
 }
 
 /* ---- free pages that are filled ---------------------------------------------------- */
@@ -153,10 +215,36 @@ static void *record_pages_take_locked(uint64_t page_count) LOAM_NEEDS(pages.lock
 {
     const uint64_t at = pages.record_unused;
 
-    if (pages.record_end - at < page_count * LOAM_PAGE_SIZE)
+    if (!zone_grow(&pages.record, at + page_count * LOAM_PAGE_SIZE))
         return NULL;
     pages.record_unused += page_count * LOAM_PAGE_SIZE;
     return (void *)(uintptr_t)at;
+}
+
+/* Have all pages before this one, and what is said of them. The page map then knows them. */
+static bool pages_grow_locked(struct loam_pagemap *map, uint64_t page) LOAM_NEEDS(pages.lock)
+{
+    if (page <= map->page_count)
+        return true;
+    if (!zone_grow(&pages.data, pages.start + page * LOAM_PAGE_SIZE))
+        return false;
+    const uint64_t count = (pages.data.end - pages.start) / LOAM_PAGE_SIZE;
+    if (!zone_grow(&pages.entry, pages.entry.start + loam_pagemap_bytes_needed(count)) ||
+        !zone_grow(&pages.fill, pages.fill.start + page_up(count / 8 + 1)))
+        return false;
+    __atomic_store_n(&map->page_count, count, __ATOMIC_RELEASE);
+    return true;
+}
+
+/* The same for pages that were just taken. @return false: free again */
+static bool pages_have_locked(struct loam_pagemap *map, uint64_t page, uint64_t count)
+    LOAM_NEEDS(pages.lock)
+{
+    const bool is_done = pages_grow_locked(map, page + count);
+
+    if (!is_done)
+        pages_free_locked(page, count);
+    return is_done;
 }
 
 void *loam_heap_pages_take(struct loam_pagemap *map, const struct heap_pages_request *request,
@@ -169,10 +257,10 @@ void *loam_heap_pages_take(struct loam_pagemap *map, const struct heap_pages_req
     loam_spinlock_acquire(&pages.lock);
     if (request->is_record) {
         start = record_pages_take_locked(request->page_count);
-    } else {
+    } else if (request->align_bytes <= PAGES_ALIGN) {
         const uint64_t page =
             runs_take(&pages.runs, request->page_count, request->align_bytes / LOAM_PAGE_SIZE);
-        if (page != RUNS_NONE) {
+        if (page != RUNS_NONE && pages_have_locked(map, page, request->page_count)) {
             start = page_at(page);
             count_used_locked(page, request->page_count, is_zeroed);
         }
@@ -208,7 +296,8 @@ bool loam_heap_pages_extend(struct loam_pagemap *map, void *start, uint64_t page
 
     (void)map;
     loam_spinlock_acquire(&pages.lock);
-    const bool is_taken = runs_take_at(&pages.runs, page, page_count);
+    const bool is_taken =
+        runs_take_at(&pages.runs, page, page_count) && pages_have_locked(map, page, page_count);
     if (is_taken)
         count_used_locked(page, page_count, &is_zeroed);
     loam_spinlock_release(&pages.lock);
@@ -246,46 +335,93 @@ void preload_pages_unlock(void) LOAM_UNCHECKED
     loam_spinlock_release(&pages.lock);
 }
 
-static uint64_t page_up(uint64_t bytes)
+/* The least of what the process may have. */
+static uint64_t pages_limit(void)
 {
-    return (bytes + LOAM_PAGE_SIZE - 1) & ~(LOAM_PAGE_SIZE - 1);
+    struct rlimit limit;
+    uint64_t least = PAGES_DATA_MAX;
+
+    if (getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur < least)
+        least = limit.rlim_cur;
+    if (getrlimit(RLIMIT_DATA, &limit) == 0 && limit.rlim_cur < least)
+        least = limit.rlim_cur;
+    return least;
 }
 
-/* All in one piece: addresses that nobody else gets. */
-static bool pages_reserve(uint64_t data, struct loam_pagemap_setup *setup)
+/* The next zone, of no addresses yet. @return its end at the most */
+static uint64_t zone_place(struct pages_zone *zone, uint64_t start, uint64_t bytes)
+{
+    zone->start = start;
+    zone->end = start;
+    zone->limit = start + ((bytes + PAGES_ALIGN - 1) & ~(PAGES_ALIGN - 1));
+    return zone->limit;
+}
+
+static void zone_forget(struct pages_zone *zone)
+{
+    if (zone->end != zone->start)
+        (void)munmap((void *)(uintptr_t)zone->start, zone->end - zone->start);
+    zone->end = zone->start;
+}
+
+/* Take the first addresses of all zones. @return false: somebody is there, or a limit is */
+static bool pages_settle(uint64_t start, uint64_t data, struct loam_pagemap *first)
 {
     const uint64_t count = data / LOAM_PAGE_SIZE;
-    const uint64_t map_bytes = page_up(loam_pagemap_bytes_needed(count));
-    const uint64_t runs_bytes = page_up(runs_bytes_needed(count));
-    const uint64_t filled_bytes = page_up(count / 8);
-    const uint64_t record_bytes = page_up(data / PAGES_RECORDS_OF);
-    const uint64_t total = data + map_bytes + runs_bytes + filled_bytes + record_bytes + PAGES_HUGE;
-    void *const got = mmap(NULL, total, PROT_READ | PROT_WRITE,
-                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    uint64_t at = zone_place(&pages.data, start, data);
 
-    if (got == MAP_FAILED)
+    at = zone_place(&pages.record, at, data / PAGES_RECORDS_OF);
+    at = zone_place(&pages.entry, at, loam_pagemap_bytes_needed(count));
+    (void)zone_place(&pages.fill, at, count / 8 + 1);
+    pages.start = start;
+    pages.record_unused = pages.record.start;
+    first->page_count = 0;
+    if (pages_grow_locked(first, 1) && zone_grow(&pages.record, pages.record.start + 1))
+        return true;
+    zone_forget(&pages.data);
+    zone_forget(&pages.record);
+    zone_forget(&pages.entry);
+    zone_forget(&pages.fill);
+    return false;
+}
+
+/* Somewhere where all of it would fit. Nobody else knows the pages yet. */
+static bool pages_reserve(uint64_t data, struct loam_pagemap_setup *setup) LOAM_UNCHECKED
+{
+    const uint64_t *const seed = (const void *)(uintptr_t)getauxval(AT_RANDOM);
+    const uint64_t runs_bytes = page_up(runs_bytes_needed(data / LOAM_PAGE_SIZE));
+    uint64_t random = seed != NULL ? *seed : 0;
+    struct loam_pagemap first;
+    void *const runs = mmap(NULL, runs_bytes, PROT_READ | PROT_WRITE,
+                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+    if (runs == MAP_FAILED)
         return false;
-    (void)madvise(got, total, MADV_NOHUGEPAGE);
-    pages.start = (loam_virt_of(got).addr + PAGES_HUGE - 1) & ~(PAGES_HUGE - 1);
-    uint64_t at = pages.start + data;
-    setup->start = pages.start;
-    setup->page_count = count;
-    setup->memory = (void *)(uintptr_t)at;
-    setup->memory_bytes = map_bytes;
-    at += map_bytes;
-    runs_init(&pages.runs, count, (void *)(uintptr_t)at);
-    at += runs_bytes;
-    pages.filled = (void *)(uintptr_t)at;
-    at += filled_bytes;
-    pages.record_unused = at;
-    pages.record_end = at + record_bytes;
-    return true;
+    (void)madvise(runs, runs_bytes, MADV_NOHUGEPAGE);
+    runs_init(&pages.runs, data / LOAM_PAGE_SIZE, runs);
+    for (unsigned i = 0; i < PAGES_TRIES; i++) {
+        const uint64_t start = PAGES_BASE_FIRST + random % PAGES_BASE_COUNT * PAGES_ALIGN;
+        if (pages_settle(start, data, &first)) {
+            pages.filled = (void *)(uintptr_t)pages.fill.start;
+            setup->start = start;
+            setup->page_count = first.page_count;
+            setup->memory = (void *)(uintptr_t)pages.entry.start;
+            setup->memory_bytes = loam_pagemap_bytes_needed(first.page_count);
+            return true;
+        }
+        random = random * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+        random ^= random >> 32;
+    }
+    (void)munmap(runs, runs_bytes);
+    return false;
 }
 
 bool preload_pages_init(struct loam_pagemap_setup *setup)
 {
+    const uint64_t limit = pages_limit();
+
     for (uint64_t data = PAGES_DATA_MAX; data >= PAGES_DATA_MIN; data /= 2) {
-        if (pages_reserve(data, setup))
+        if ((data / 2 < limit || data == PAGES_DATA_MIN) && pages_reserve(data, setup))
             return true;
     }
     return false;

@@ -1,9 +1,13 @@
 /*
- * pages.h - where the pages of libloam.so come from: a part of the address space that is
- * reserved at the start, and filled by the system as it is touched.
+ * pages.h - where the pages of libloam.so come from: a place in the address space where
+ * nobody else is, of which more is asked of the system as it is needed.
  *
- *     | pages of blocks .............................. | page map | runs | dirty | records |
+ *     | pages of blocks ->            | records ->   | page map ->  | filled -> |
  *      \__ in use, or free: runs.h; and if free, filled or not __/
+ *
+ * Nothing is reserved: what a process may have of addresses and of data (RLIMIT_AS,
+ * RLIMIT_DATA) is used up as by any other mmap(), and at its end requests fail. Addresses
+ * are kept once they are there.
  *
  * Pages that are given back stay filled for whoever takes them next, lowest first: to fill
  * one takes the system longer than most programs need to use it. How many of them there may
