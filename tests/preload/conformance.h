@@ -96,7 +96,6 @@ NO_RETURN void conformance_skip(const char *reason);
 /* Path of the library under test; "system" if there is none. */
 const char *conformance_library(void);
 bool conformance_is_loam(void);
-bool conformance_is_hardened(void);
 
 /* Refuse what one may expect of Loam but is in no text, such as "not more memory than". */
 #define CHECK_PROMISED(condition) CHECK((condition) || !conformance_is_loam())

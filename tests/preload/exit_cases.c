@@ -85,7 +85,7 @@ static void set_keys(unsigned number)
         fill(value, 2000, 5);
         CHECK_EQUAL(pthread_setspecific(keys[i], value), 0);
     }
-    work(number, 200);
+    work(number, 60);
 }
 
 static void destructors_of_thread_data_allocate_and_free(void)
@@ -93,9 +93,9 @@ static void destructors_of_thread_data_allocate_and_free(void)
     for (size_t i = 0; i < COUNT(keys); i++)
         CHECK_EQUAL(pthread_key_create(&keys[i], destroy), 0);
     const uint64_t before = resident_bytes();
-    for (unsigned i = 0; i < 40; i++)
+    for (unsigned i = 0; i < 20; i++)
         in_threads(8, 0, set_keys);
-    CHECK(destroyed >= 40 * 8 * COUNT(keys));
+    CHECK(destroyed >= 20 * 8 * COUNT(keys));
     CHECK_PROMISED(resident_bytes() <= before + MIB(64));
 }
 

@@ -52,7 +52,7 @@ static void stop_threads(void)
 
 static void work_of_child(void)
 {
-    work(1, 60);
+    work(1, 10);
     work_quickly(2, 1000);
     for (size_t size = 1; size < MIB(2); size *= 3)
         free(calloc(1, size));

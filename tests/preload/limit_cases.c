@@ -13,6 +13,9 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+/* More than any limit here. */
+#define EXHAUST_BYTES_MAX GIB(2)
+
 /* A list of blocks through their own first word. */
 struct link {
     struct link *next;
@@ -31,7 +34,8 @@ static void leave(size_t bytes)
     limit(RLIMIT_AS, mapped_bytes() + bytes);
 }
 
-/* Allocate until there is no more. @return how many */
+/* Allocate until there is no more. A malloc that knows no limit is stopped before it
+ * takes the whole machine. @return how many */
 static size_t exhaust(size_t size, struct link **list)
 {
     size_t count = 0;
@@ -41,6 +45,8 @@ static size_t exhaust(size_t size, struct link **list)
         block->next = *list;
         *list = block;
         count++;
+        if (count * size > EXHAUST_BYTES_MAX)
+            CHECK_AT_MOST(count * size, EXHAUST_BYTES_MAX);
     }
     CHECK_EQUAL(errno, ENOMEM);
     return count;

@@ -2,13 +2,14 @@
  * misuse_cases.c - what Loam does about programs that are wrong: it aborts, with a
  * message on standard error that names the rule. Loam alone: the texts leave it open.
  *
- * default mode: what a look at the books shows that free() reads anyway
- *     pointers that no block begins at: foreign, interior, unaligned, the null page
- *     a second free right after the first, and one of a large block at any time
- *     sized frees with a size of another class
- * hardened mode: as well
- *     a second free at any later time, also after the block's memory was used again
- *     writes past the end of a block, and after its free
+ *     what                                        rule           noticed by default
+ *     second free, right after the first          already free   always
+ *     second free of a large block, later         already free   until its pages are used
+ *     foreign pointer: stack, global, code, map   not a block    always
+ *     pointer to no memory: null page, unmapped   not a block    always, without a look
+ *     interior or unaligned pointer               not a block    always
+ *     realloc, usable size of either              the same       always
+ *     sized free of another size class            wrong size     always
  */
 #include "cases.h"
 

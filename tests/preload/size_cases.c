@@ -172,10 +172,10 @@ static void calloc_and_realloc_align_for_every_type_that_fits(void)
     }
 }
 
-/* Like a program: some million steps, every block with contents of its own. */
+/* Like a program: a million steps, every block with contents of its own. */
 static void blocks_of_a_long_run_keep_their_contents(void)
 {
-    work(1, 60000);
+    work(1, 12000);
     work_quickly(2, 1000000);
 }
 

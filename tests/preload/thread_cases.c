@@ -18,7 +18,7 @@
 
 static void work_of_thread(unsigned number)
 {
-    work(number, 4000);
+    work(number, 1500);
     work_quickly(number, 100000);
 }
 
@@ -29,7 +29,7 @@ static void threads_allocate_at_the_same_time(void)
 
 static void little_work_of_thread(unsigned number)
 {
-    work(number, 100);
+    work(number, 40);
     work_quickly(number, 2000);
 }
 
