@@ -18,10 +18,7 @@
 #include <stdint.h>
 
 #ifdef __cplusplus
-#define NO_RETURN [[noreturn]]
 extern "C" {
-#else
-#define NO_RETURN _Noreturn
 #endif
 
 /* Who has to pass. */
@@ -87,9 +84,6 @@ void conformance_check(bool condition, const char *file, int line, const char *t
 void conformance_equal(uint64_t got, uint64_t wanted, const char *file, int line, const char *text);
 void conformance_at_most(uint64_t got, uint64_t limit, const char *file, int line,
                          const char *text);
-
-/* End the case: the library has nothing to test here. Loam may not use this. */
-NO_RETURN void conformance_skip(const char *reason);
 
 /* ---- what cases share ---------------------------------------------------- */
 
