@@ -9,7 +9,7 @@ static struct {
     uint64_t constructed, destructed;
     void *nested; /* what the constructor or destructor allocated */
     unsigned depth, deepest;
-    bool allocates, frees;
+    bool allocates, frees, trims;
     void *to_free[8];
     unsigned to_free_count;
 } hooks;
@@ -28,6 +28,10 @@ static void hook_nest(void)
         hooks.nested = loam_slab_alloc(cache);
     if (hooks.frees && hooks.to_free_count > 0)
         loam_slab_free(cache, hooks.to_free[--hooks.to_free_count]);
+    if (hooks.trims) {
+        (void)loam_slab_shrink(cache);
+        (void)loam_heap_trim(&heap);
+    }
     hooks.depth--;
 }
 
@@ -134,6 +138,45 @@ static void h34_destructors_that_free_do_not_nest(void **state)
     assert_int_equal(hooks.constructed, hooks.destructed);
 }
 
+static void h34_constructors_and_destructors_that_trim_do_not_nest(void **state)
+{
+    (void)state;
+    built_cache_on(1);
+    hooks.trims = true;
+    alloc_some(300);
+    free_some(300);
+    (void)loam_slab_shrink(cache);
+    assert_int_equal(hooks.deepest, 1);
+    assert_int_equal(stats_of(cache).live_count, 0);
+    hooks.trims = false;
+    destroy_all();
+    assert_int_equal(hooks.constructed, hooks.destructed);
+}
+
+static uint64_t caches_seen;
+
+static void destruct_and_look(void *context, void *at)
+{
+    (void)context, (void)at;
+    caches_seen = heap_stats().caches_count;
+}
+
+/* Who walks the list of caches leaves it out. */
+static void a_cache_that_goes_is_not_seen_any_more(void **state)
+{
+    const struct loam_slab_setup setup = { .name = "going",
+                                           .size_bytes = 100,
+                                           .destructor = destruct_and_look };
+    (void)state;
+    heap_on(1);
+    cache = create(&setup);
+    loam_slab_free(cache, alloc());
+    assert_int_equal(heap_stats().caches_count, 1);
+    caches_seen = 99;
+    destroy_all();
+    assert_int_equal(caches_seen, 0);
+}
+
 static enum loam_status nested_status;
 
 static void construct_and_destroy(void *context, void *at)
@@ -152,6 +195,12 @@ static void h32_destroy_within_the_constructor_is_refused(void **state)
     cache = create(&setup);
     nested_status = LOAM_OK;
     object[0] = alloc();
+    assert_int_equal(nested_status, LOAM_STATE);
+    loam_slab_free(cache, object[0]);
+    destroy(cache);
+    cache = create(&setup);
+    nested_status = LOAM_OK;
+    assert_int_equal(loam_slab_alloc_bulk(cache, object, 1), 1); /* not in the CPU's lists */
     assert_int_equal(nested_status, LOAM_STATE);
     loam_slab_free(cache, object[0]);
     destroy_all();
@@ -280,6 +329,8 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(constructed_state_is_kept_from_free_to_allocation),
     cmocka_unit_test(h34_a_constructor_that_allocates_gets_what_exists),
     cmocka_unit_test(h34_destructors_that_free_do_not_nest),
+    cmocka_unit_test(h34_constructors_and_destructors_that_trim_do_not_nest),
+    cmocka_unit_test(a_cache_that_goes_is_not_seen_any_more),
     cmocka_unit_test(h32_destroy_within_the_constructor_is_refused),
     cmocka_unit_test(a_cpu_the_heap_was_not_told_of_goes_around),
     cmocka_unit_test(h25_an_object_for_which_there_is_no_memory_changes_nothing),
