@@ -58,6 +58,28 @@ static void objects_of_a_type_are_blocks_of_its_size(void **state)
     expect_all_given_back();
 }
 
+/* What a CPU was asked is done first, in the usual path too. */
+static void h36_a_cpu_that_was_asked_to_trim_does_so_with_its_next_object(void **state)
+{
+    struct small *small[100];
+
+    (void)state;
+    heap_on(2);
+    world_cpu = 1;
+    for (unsigned i = 0; i < COUNT(small); i++)
+        small[i] = loam_new(&heap, struct small);
+    for (unsigned i = 0; i < COUNT(small) - 1; i++)
+        loam_delete(&heap, small[i]);
+    world_cpu = 0;
+    (void)loam_heap_trim(&heap);
+    assert_true(heap_stats().magazine_count > 50);
+    world_cpu = 1;
+    loam_delete(&heap, small[COUNT(small) - 1]);
+    assert_true(heap_stats().magazine_count < 10);
+    world_cpu = 0;
+    expect_all_given_back();
+}
+
 static __attribute__((noinline)) struct small *make_small(void)
 {
     return loam_new(&heap, struct small);
@@ -80,6 +102,7 @@ static void h13_h14_a_delete_of_another_type_or_twice_panics(void **state)
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(the_compilers_size_classes_are_those_of_the_table),
     cmocka_unit_test(objects_of_a_type_are_blocks_of_its_size),
+    cmocka_unit_test(h36_a_cpu_that_was_asked_to_trim_does_so_with_its_next_object),
     cmocka_unit_test(h13_h14_a_delete_of_another_type_or_twice_panics),
 };
 
