@@ -209,6 +209,23 @@ static void records_of_a_size_that_was_freed_take_no_new_memory(void **state)
     expect_map_sound();
 }
 
+/*
+ *   chunk   [ 12 KiB | 4 KiB ]  and a second one for the next 12 KiB: what is left of the
+ *   first serves records that are small
+ */
+static void what_is_left_of_a_chunk_is_used_for_smaller_records(void **state)
+{
+    (void)state;
+    map_on();
+    assert_non_null(loam_record_alloc(&map, 12288));
+    assert_non_null(loam_record_alloc(&map, 12288));
+    assert_int_equal(world.out, 8);
+    for (unsigned i = 0; i < 2; i++)
+        assert_non_null(loam_record_alloc(&map, 4096));
+    assert_int_equal(world.out, 8);
+    expect_map_sound();
+}
+
 static void the_room_of_a_record_is_little_more_than_it_needs(void **state)
 {
     (void)state;
@@ -272,6 +289,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_table_for_which_there_is_no_memory_is_made_later),
     cmocka_unit_test(records_are_zeroed_aligned_and_apart),
     cmocka_unit_test(records_of_a_size_that_was_freed_take_no_new_memory),
+    cmocka_unit_test(what_is_left_of_a_chunk_is_used_for_smaller_records),
     cmocka_unit_test(the_room_of_a_record_is_little_more_than_it_needs),
     cmocka_unit_test(a_record_for_which_there_is_no_memory_changes_nothing),
     cmocka_unit_test(the_audit_sees_broken_lists_of_records),
