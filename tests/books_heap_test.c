@@ -1,67 +1,9 @@
 /*
  * books_heap_test.c - the heap that grows, on the books of a machine: what it takes and
- * gives back, what it does when memory is scarce or in pieces. What it does with its
- * pages: heap_test.c.
+ * gives back, what it does when memory is scarce. In pieces: books_far_test.c. What it does
+ * with its pages: heap_test.c.
  */
-#include "loam_world.h"
-
-#include <loam/x86.h>
-
-#define FRAMES_MAX 20000u
-
-static loam_phys frames[FRAMES_MAX]; /* taken by the test */
-static size_t frame_count;
-
-static void start(unsigned cpus)
-{
-    small_machine(cpus);
-    assert_int_equal(loam_init(&mm, &boot, &refusal), LOAM_OK);
-    assert_int_equal(loam_enter(&mm), LOAM_OK);
-    frame_count = 0;
-}
-
-static void expect_sound(void)
-{
-    const char *const broken = loam_audit(&mm);
-    if (broken != NULL)
-        fail_msg("audit: %s", broken);
-}
-
-static struct loam_heap_stats heap_now(void)
-{
-    struct loam_heap_stats stats;
-    loam_heap_measure(&mm.cpu_heap, &stats);
-    return stats;
-}
-
-/* What blocks cost, without the heap's own records. */
-static uint64_t bytes_of_blocks(void)
-{
-    return total(LOAM_OWNER_HEAP) - heap_now().record_pages * KIB(4);
-}
-
-/* All that CPUs have at hand goes back, and with it what is empty. */
-static void settle(void)
-{
-    for (unsigned cpu = 0; cpu < mm.cpu_heap.cpu_count; cpu++)
-        loam_heap_trim_cpu(&mm.cpu_heap, cpu);
-    (void)loam_heap_trim(&mm.cpu_heap);
-    loam_free(&mm, loam_malloc(&mm, 1)); /* what is left to do is done */
-    heap_settle();
-    loam_heap_trim_cpu(&mm.cpu_heap, 0);
-    (void)loam_heap_trim(&mm.cpu_heap);
-}
-
-/* Without a block the heap has its records, and its page map. */
-static void expect_empty(void)
-{
-    settle();
-    const struct loam_heap_stats stats = heap_now();
-    assert_int_equal(stats.live_count, 0);
-    assert_int_equal(stats.page_count, stats.record_pages);
-    assert_int_equal(total(LOAM_OWNER_HEAP), KIB(4) + stats.record_pages * KIB(4));
-    expect_sound();
-}
+#include "books_heap_world.h"
 
 /* ---- what it takes and gives ---------------------------------------------- */
 
@@ -189,151 +131,6 @@ static void map_of_pages_needs_a_direct_map_that_is_aligned(void **state)
                                       "256 KiB (offset)");
     assert_int_equal(refusal.have, boot.hhdm.offset);
     assert_int_equal(refusal.need, KIB(256));
-}
-
-/* ---- memory in pieces ------------------------------------------------------- */
-
-/* Of all frames that are free, every other one: no two are side by side. */
-static void shatter(void)
-{
-    size_t kept = 0;
-    (void)loam_zero_drain(&mm.zeroed);
-    frame_count = loam_take_bulk(&mm, LOAM_ZONE_ANY, LOAM_OWNER_KERNEL, frames, FRAMES_MAX);
-    assert_in_range(frame_count, 1000, FRAMES_MAX - 1);
-    for (size_t i = 0; i < frame_count; i++) {
-        const loam_phys frame = frames[i];
-        if (frame.addr / KIB(4) % 2 == 0)
-            loam_give_frames(&mm, frame, 0, LOAM_OWNER_KERNEL);
-        else
-            frames[kept++] = frame;
-    }
-    frame_count = kept;
-}
-
-static void mend(void)
-{
-    while (frame_count > 0)
-        loam_give_frames(&mm, frames[--frame_count], 0, LOAM_OWNER_KERNEL);
-    (void)loam_vmap_purge(&mm);
-}
-
-static bool is_far(const void *block)
-{
-    return (uint64_t)(uintptr_t)block - mm.vmap.window.start.addr < mm.vmap.window.size;
-}
-
-static void block_is_pieced_together_where_memory_is_in_pieces(void **state)
-{
-    (void)state;
-    start(1);
-    void *const near = loam_malloc(&mm, KIB(20));
-    shatter();
-    assert_false(is_far(near));
-    const uint64_t before = total(LOAM_OWNER_HEAP);
-    const uint64_t kernel = total(LOAM_OWNER_KERNEL);
-    void *const block = loam_malloc(&mm, KIB(64) - 1);
-    assert_true(is_far(block));
-    expect_sound();
-    assert_int_equal(total(LOAM_OWNER_HEAP) - before, KIB(64));
-    assert_int_equal(total(LOAM_OWNER_KERNEL), kernel);
-    assert_int_equal(loam_malloc_usable(&mm, block), KIB(64));
-    for (uint64_t at = 0; at < KIB(64); at += KIB(4))
-        assert_int_equal(machine_access(0, (uint64_t)(uintptr_t)block + at, MACHINE_WRITE).fault,
-                         MACHINE_OK);
-    assert_ptr_equal(loam_realloc(&mm, block, KIB(40)), block); /* as it is: most of it is used */
-    void *const second = loam_calloc(&mm, 3, KIB(8));
-    void *const small = loam_malloc(&mm, 5000); /* no slab of several pages can be had */
-    assert_true(is_far(small));
-    assert_int_equal(loam_malloc_usable(&mm, small), KIB(8));
-    loam_free_sized(&mm, small, 5000);
-    assert_true(is_far(second) && second != block);
-    loam_free_sized(&mm, block, KIB(40));
-    assert_int_equal(total(LOAM_OWNER_HEAP) - before, KIB(24));
-    expect_sound();
-    loam_free(&mm, second);
-    assert_int_equal(total(LOAM_OWNER_HEAP), before);
-    loam_free(&mm, near);
-    settle();
-    mend();
-    assert_int_equal(total(LOAM_OWNER_KERNEL), 0);
-    expect_empty();
-}
-
-static void far_block_that_is_freed_wrongly_panics(void **state)
-{
-    (void)state;
-    start(1);
-    shatter();
-    unsigned char *const block = loam_malloc(&mm, KIB(64));
-    assert_true(is_far(block));
-    EXPECT_PANIC("heap: not a block of this heap", loam_free(&mm, block + KIB(4)));
-    EXPECT_PANIC("heap: not a block of this heap", loam_free(&mm, block + 16));
-    EXPECT_PANIC("heap: wrong size", loam_free_sized(&mm, block, KIB(64) + 1));
-    loam_x86_irq_restore(0x200);
-    loam_free(&mm, block);
-    EXPECT_PANIC("heap: not a block of this heap", loam_free(&mm, block));
-    loam_x86_irq_restore(0x200);
-    const struct loam_vmap_request request = { .size_bytes = KIB(8) };
-    loam_virt other;
-    assert_int_equal(loam_vmap_alloc(&mm, &request, &other), LOAM_OK);
-    EXPECT_PANIC("heap: not a block of this heap", loam_free(&mm, (void *)(uintptr_t)other.addr));
-    loam_x86_irq_restore(0x200);
-    loam_vmap_free(&mm, other);
-    settle();
-    mend();
-    expect_sound();
-}
-
-/* To unmap may mean to wait for other CPUs: not with interrupts off. */
-static void far_blocks_wait_for_interrupts(void **state)
-{
-    (void)state;
-    start(1);
-    shatter();
-    void *const block = loam_malloc(&mm, KIB(64));
-    assert_true(is_far(block));
-    const uint64_t flags = loam_x86_irq_save();
-    assert_null(loam_malloc(&mm, KIB(64)));
-    loam_free(&mm, block);
-    loam_free(&mm, loam_malloc(&mm, 8));
-    struct loam_vmap_place place;
-    loam_vmap_find(&mm, loam_virt_of(block), &place);
-    assert_int_equal(place.info.state, LOAM_VRANGE_USED);
-    expect_sound();
-    loam_x86_irq_restore(flags);
-    loam_free(&mm, loam_malloc(&mm, 8));
-    loam_vmap_find(&mm, loam_virt_of(block), &place);
-    assert_int_not_equal(place.info.state, LOAM_VRANGE_USED);
-    settle();
-    mend();
-    expect_empty();
-}
-
-static void many_far_blocks_are_all_found(void **state)
-{
-    enum { BLOCKS = 200 };
-    void *block[BLOCKS];
-    (void)state;
-    start(1);
-    shatter();
-    for (unsigned i = 0; i < BLOCKS; i++) {
-        block[i] = loam_malloc(&mm, KIB(20) + i);
-        assert_true(is_far(block[i]));
-    }
-    expect_sound();
-    for (unsigned i = 0; i < BLOCKS; i++) {
-        const unsigned other = (unsigned)test_random_below(BLOCKS);
-        void *const swapped = block[i];
-        block[i] = block[other];
-        block[other] = swapped;
-    }
-    for (unsigned i = 0; i < BLOCKS; i++) {
-        assert_in_range(loam_malloc_usable(&mm, block[i]), KIB(20), KIB(24));
-        loam_free(&mm, block[i]);
-    }
-    settle();
-    mend();
-    expect_empty();
 }
 
 /* ---- memory is scarce --------------------------------------------------------- */
@@ -583,10 +380,6 @@ int main(void)
         cmocka_unit_test(pages_of_the_heap_retire_when_they_are_given_back),
         cmocka_unit_test(cpu_that_goes_gives_back_what_it_had),
         cmocka_unit_test(map_of_pages_needs_a_direct_map_that_is_aligned),
-        cmocka_unit_test(block_is_pieced_together_where_memory_is_in_pieces),
-        cmocka_unit_test(far_block_that_is_freed_wrongly_panics),
-        cmocka_unit_test(far_blocks_wait_for_interrupts),
-        cmocka_unit_test(many_far_blocks_are_all_found),
         cmocka_unit_test(malloc_F24_tells_that_memory_is_low),
         cmocka_unit_test(malloc_F25_asks_the_kernel_before_it_fails),
         cmocka_unit_test(malloc_gives_up_its_own_before_it_asks),
