@@ -9,6 +9,7 @@
 
 #include "../src/internal/check.h"
 #include "../src/internal/heap_large.h"
+#include "pages.h"
 #include "reserve.h"
 #include "visit.h"
 
@@ -103,13 +104,24 @@ static bool family_is_heaps(const void *block)
            loam_heap_large_find(&preload_heap, block) != NULL;
 }
 
+/* What is no block is most often one that has been freed, and its pages with it. */
+static void family_require_block(const void *block)
+{
+    const uint64_t at = loam_virt_of(block).addr;
+
+    if (family_is_heaps(block))
+        return;
+    LOAM_REQUIRE(!preload_pages_were_used(block), HEAP_TWICE, at, 0);
+    LOAM_REQUIRE(false, HEAP_FOREIGN, at, 0);
+}
+
 __attribute__((noinline)) void preload_free_slow(void *block)
 {
     struct preload_visit visit;
 
     if (block == NULL || (!family_is_heaps(block) && preload_reserve_free(block)))
         return;
-    LOAM_REQUIRE(family_is_heaps(block), HEAP_FOREIGN, loam_virt_of(block).addr, 0);
+    family_require_block(block);
     if (!preload_visit_begin(&visit)) {
         preload_visit_defer(block);
         return;
@@ -148,7 +160,10 @@ size_t preload_usable(const void *block)
     if (block == NULL)
         return 0;
     const size_t reserved = family_is_heaps(block) ? 0 : preload_reserve_usable(block);
-    return reserved != 0 ? reserved : loam_heap_usable(&preload_heap, block);
+    if (reserved != 0)
+        return reserved;
+    family_require_block(block);
+    return loam_heap_usable(&preload_heap, block);
 }
 
 /* To another place. */

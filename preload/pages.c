@@ -52,6 +52,7 @@ static struct {
     uint64_t *filled;    /* a bit for each page: free, but filled */
     uint64_t filled_end; /* there are none from here on */
     uint64_t record_unused;
+    uint64_t used_end; /* pages from here on have never been in use */
     uint64_t used_count, filled_count, peak_count, returned_count;
     unsigned look_count;
     int64_t looked_at; /* seconds */
@@ -204,6 +205,8 @@ static void count_used_locked(uint64_t page, uint64_t count, bool *is_zeroed) LO
 
     pages.filled_count -= found;
     pages.used_count += count;
+    if (page + count > pages.used_end)
+        pages.used_end = page + count;
     if (pages.used_count > pages.peak_count)
         pages.peak_count = pages.used_count;
     *is_zeroed = found == 0;
@@ -302,6 +305,13 @@ bool loam_heap_pages_extend(struct loam_pagemap *map, void *start, uint64_t page
         count_used_locked(page, page_count, &is_zeroed);
     loam_spinlock_release(&pages.lock);
     return is_taken;
+}
+
+bool preload_pages_were_used(const void *at)
+{
+    const uint64_t page = (loam_virt_of(at).addr - pages.start) / LOAM_PAGE_SIZE;
+
+    return page < pages.used_end && (pages.runs.used[page / 64] >> page % 64 & 1) == 0;
 }
 
 /* ---- the rest ------------------------------------------------------------------------ */

@@ -33,6 +33,8 @@ struct preload_pages_stats {
 LOAM_NODISCARD bool preload_pages_init(struct loam_pagemap_setup *setup);
 /** Give all free pages back to the system. @return pages */
 uint64_t preload_pages_trim(void);
+/** Is this in a page that was in use and is not now? For messages: without the lock. */
+bool preload_pages_were_used(const void *at);
 void preload_pages_measure(struct preload_pages_stats *out);
 /** For fork(): no other thread is inside between the two. */
 void preload_pages_lock(void);
