@@ -77,7 +77,7 @@ static void each_page_says_what_it_holds_and_how_far_the_end_is(void **state)
 {
     (void)state;
     map_on();
-    void *const record = loam_record_alloc(&map, 100);
+    void *const record = loam_pagemap_alloc(&map, 100);
     const struct loam_pagemap_mark mark = { WINDOW_AT + PAGES(510), 5, 17, record };
     assert_int_equal(loam_pagemap_prepare(&map, mark.address, 5), LOAM_OK);
     loam_pagemap_set(&map, &mark);
@@ -97,7 +97,7 @@ static void each_page_says_what_it_holds_and_how_far_the_end_is(void **state)
     loam_pagemap_set(&map, &none);
     for (uint64_t page = 509; page < 516; page++)
         assert_int_equal(look(page), 0);
-    loam_record_free(&map, record, 100);
+    loam_pagemap_free(&map, record, 100);
     expect_map_sound();
 }
 
@@ -105,7 +105,7 @@ static void the_largest_slab_and_every_kind_fit_into_an_entry(void **state)
 {
     (void)state;
     map_on();
-    void *const record = loam_record_alloc(&map, LOAM_RECORD_MAX);
+    void *const record = loam_pagemap_alloc(&map, LOAM_PAGEMAP_RECORD_MAX);
     assert_int_equal(loam_pagemap_prepare(&map, WINDOW_AT, 64), LOAM_OK);
     for (unsigned kind = 1; kind <= LOAM_PAGEMAP_LARGE; kind++) {
         const struct loam_pagemap_mark mark = { WINDOW_AT, 64, kind, record };
@@ -169,10 +169,10 @@ static void records_are_zeroed_aligned_and_apart(void **state)
         for (unsigned i = 0; i < COUNT(record); i++) {
             if (record[i] != NULL)
                 continue;
-            bytes[i] = 1 + test_random_below(i % 50 == 0 ? LOAM_RECORD_MAX : 600);
-            record[i] = loam_record_alloc(&map, bytes[i]);
+            bytes[i] = 1 + test_random_below(i % 50 == 0 ? LOAM_PAGEMAP_RECORD_MAX : 600);
+            record[i] = loam_pagemap_alloc(&map, bytes[i]);
             assert_non_null(record[i]);
-            assert_int_equal(loam_virt_of(record[i]).addr % LOAM_RECORD_UNIT, 0);
+            assert_int_equal(loam_virt_of(record[i]).addr % LOAM_PAGEMAP_UNIT, 0);
             for (size_t k = 0; k < bytes[i]; k++)
                 assert_true(record[i][k] == 0);
             memset(record[i], (int)(i & 255) | 1, bytes[i]);
@@ -183,7 +183,7 @@ static void records_are_zeroed_aligned_and_apart(void **state)
                 assert_true(record[i][k] == (unsigned char)((i & 255) | 1));
             if (round < 3 && test_random_below(2) == 0)
                 continue;
-            loam_record_free(&map, record[i], bytes[i]);
+            loam_pagemap_free(&map, record[i], bytes[i]);
             record[i] = NULL;
         }
         expect_map_sound();
@@ -201,9 +201,9 @@ static void records_of_a_size_that_was_freed_take_no_new_memory(void **state)
     map_on();
     for (unsigned round = 0; round < 20; round++) {
         for (unsigned i = 0; i < COUNT(record); i++)
-            record[i] = loam_record_alloc(&map, 200);
+            record[i] = loam_pagemap_alloc(&map, 200);
         for (unsigned i = 0; i < COUNT(record); i++)
-            loam_record_free(&map, record[i], 200);
+            loam_pagemap_free(&map, record[i], 200);
     }
     assert_true(world.out <= 12); /* 100 records of 256 bytes */
     expect_map_sound();
@@ -217,11 +217,11 @@ static void what_is_left_of_a_chunk_is_used_for_smaller_records(void **state)
 {
     (void)state;
     map_on();
-    assert_non_null(loam_record_alloc(&map, 12288));
-    assert_non_null(loam_record_alloc(&map, 12288));
+    assert_non_null(loam_pagemap_alloc(&map, 12288));
+    assert_non_null(loam_pagemap_alloc(&map, 12288));
     assert_int_equal(world.out, 8);
     for (unsigned i = 0; i < 2; i++)
-        assert_non_null(loam_record_alloc(&map, 4096));
+        assert_non_null(loam_pagemap_alloc(&map, 4096));
     assert_int_equal(world.out, 8);
     expect_map_sound();
 }
@@ -229,10 +229,10 @@ static void what_is_left_of_a_chunk_is_used_for_smaller_records(void **state)
 static void the_room_of_a_record_is_little_more_than_it_needs(void **state)
 {
     (void)state;
-    for (size_t bytes = 1; bytes <= LOAM_RECORD_MAX; bytes++) {
-        const size_t room = loam_record_room(bytes);
-        assert_true(room >= bytes && (room <= LOAM_RECORD_UNIT || room <= bytes + bytes / 2 + 64));
-        assert_int_equal(room % LOAM_RECORD_UNIT, 0);
+    for (size_t bytes = 1; bytes <= LOAM_PAGEMAP_RECORD_MAX; bytes++) {
+        const size_t room = loam_pagemap_room(bytes);
+        assert_true(room >= bytes && (room <= LOAM_PAGEMAP_UNIT || room <= bytes + bytes / 2 + 64));
+        assert_int_equal(room % LOAM_PAGEMAP_UNIT, 0);
     }
 }
 
@@ -241,16 +241,16 @@ static void a_record_for_which_there_is_no_memory_changes_nothing(void **state)
     (void)state;
     map_on();
     world.out_most = 0;
-    assert_null(loam_record_alloc(&map, 100));
+    assert_null(loam_pagemap_alloc(&map, 100));
     assert_int_equal(world.out, 0);
     world.out_most = 4;
-    void *const record = loam_record_alloc(&map, 100);
+    void *const record = loam_pagemap_alloc(&map, 100);
     assert_non_null(record);
-    loam_record_free(&map, record, 100);
+    loam_pagemap_free(&map, record, 100);
     inject_fail_at(1, false);
-    assert_null(loam_record_alloc(&map, 100));
+    assert_null(loam_pagemap_alloc(&map, 100));
     inject_pause();
-    assert_non_null(loam_record_alloc(&map, 100));
+    assert_non_null(loam_pagemap_alloc(&map, 100));
     expect_map_sound();
 }
 
@@ -260,11 +260,11 @@ static void the_audit_sees_broken_lists_of_records(void **state)
 {
     (void)state;
     map_on();
-    void **const one = loam_record_alloc(&map, 64);
-    void **const two = loam_record_alloc(&map, 64);
-    assert_non_null(loam_record_alloc(&map, 64)); /* stays: what is free is not all */
-    loam_record_free(&map, one, 64);
-    loam_record_free(&map, two, 64);
+    void **const one = loam_pagemap_alloc(&map, 64);
+    void **const two = loam_pagemap_alloc(&map, 64);
+    assert_non_null(loam_pagemap_alloc(&map, 64)); /* stays: what is free is not all */
+    loam_pagemap_free(&map, one, 64);
+    loam_pagemap_free(&map, two, 64);
     assert_null(loam_pagemap_audit(&map));
     void *const link = *one;
     *one = two;
