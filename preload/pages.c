@@ -23,6 +23,7 @@
 #define PAGES_RUNS_MAX   32u  /* given to the system at a time */
 #define PAGES_ALIGN      (UINT64_C(1) << 30) /* the most that a block can be aligned to */
 #define PAGES_TRIES      16u
+#define PAGES_STAGGER    87u /* pages */
 
 /* Where the system puts nothing by itself: between programs and their libraries, and below
  * where it begins when it counts upwards. */
@@ -358,12 +359,20 @@ static uint64_t pages_limit(void)
     return least;
 }
 
-/* The next zone, of no addresses yet. @return its end at the most */
-static uint64_t zone_place(struct pages_zone *zone, uint64_t start, uint64_t bytes)
+/*
+ * The next zone, of no addresses yet. If all began at multiples of a large power of two, the
+ * lines that are in use at every call would compete for one place in caches that tell lines
+ * apart by a hash of address bits. So each begins some pages further on than the one before.
+ *
+ * @return where the next one may begin
+ */
+static uint64_t zone_place(struct pages_zone *zone, uint64_t start, uint64_t bytes, unsigned number)
 {
-    zone->start = start;
-    zone->end = start;
-    zone->limit = start + ((bytes + PAGES_ALIGN - 1) & ~(PAGES_ALIGN - 1));
+    const uint64_t shift = number * PAGES_STAGGER * LOAM_PAGE_SIZE;
+
+    zone->start = start + shift;
+    zone->end = zone->start;
+    zone->limit = start + ((shift + bytes + PAGES_ALIGN - 1) & ~(PAGES_ALIGN - 1));
     return zone->limit;
 }
 
@@ -378,11 +387,11 @@ static void zone_forget(struct pages_zone *zone)
 static bool pages_settle(uint64_t start, uint64_t data, struct loam_pagemap *first)
 {
     const uint64_t count = data / LOAM_PAGE_SIZE;
-    uint64_t at = zone_place(&pages.data, start, data);
+    uint64_t at = zone_place(&pages.data, start, data, 0);
 
-    at = zone_place(&pages.record, at, data / PAGES_RECORDS_OF);
-    at = zone_place(&pages.entry, at, loam_pagemap_bytes_needed(count));
-    (void)zone_place(&pages.fill, at, count / 8 + 1);
+    at = zone_place(&pages.record, at, data / PAGES_RECORDS_OF, 1);
+    at = zone_place(&pages.entry, at, loam_pagemap_bytes_needed(count), 2);
+    (void)zone_place(&pages.fill, at, count / 8 + 1, 3);
     pages.start = start;
     pages.record_unused = pages.record.start;
     first->page_count = 0;

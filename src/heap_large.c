@@ -141,8 +141,9 @@ void *loam_heap_large_alloc(struct loam_heap *heap, size_t size_bytes, size_t al
     const uint64_t page_count = heap_pages_of(size_bytes);
     bool has_zeroes = is_zeroed != NULL;
 
-    if (page_count > loam_pagemap_pages(&heap->map) ||
-        page_align / LOAM_PAGE_SIZE > loam_pagemap_pages(&heap->map))
+    if (!LOAM_PAGEMAP_FLAT && /* there, the map grows as pages are taken */
+        (page_count > loam_pagemap_pages(&heap->map) ||
+         page_align / LOAM_PAGE_SIZE > loam_pagemap_pages(&heap->map)))
         return NULL;
     struct loam_heap_large *const large = loam_pagemap_alloc(&heap->map, sizeof(*large));
     if (large == NULL)

@@ -19,6 +19,12 @@
 
 #define PAGEMAP_CHUNK_PAGES 4u /* of records, at a time */
 
+/* The first record of all is that of a CPU, which is written to at every call; where its page
+ * begins, other things do, too, that are read at every call, such as the entries of the first
+ * pages. A processor takes a load for one of a store before it if their last 12 bits are
+ * alike: so that record begins elsewhere. */
+#define PAGEMAP_LEAD 704u /* bytes; less than the record of a CPU */
+
 struct loam_pagemap_record {
     struct loam_pagemap_record *next;
 };
@@ -88,7 +94,10 @@ static bool pagemap_chunk_add(struct loam_pagemap *map, size_t size)
     const loam_irq_state irq = loam_spinlock_acquire_irq(&map->lock);
     pagemap_keep_rest_locked(map);
     map->unused = loam_virt_of(chunk).addr;
-    map->unused_end = map->unused + request.page_count * LOAM_PAGE_SIZE;
+    map->unused_end = map->unused + PAGEMAP_LEAD;
+    if (map->record_pages == 0)
+        pagemap_keep_rest_locked(map);
+    map->unused_end = loam_virt_of(chunk).addr + request.page_count * LOAM_PAGE_SIZE;
     map->record_pages += request.page_count;
     loam_spinlock_release_irq(&map->lock, irq);
     return true;
