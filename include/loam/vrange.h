@@ -109,7 +109,7 @@ struct loam_vrange {
     uint64_t queued_low, queued_high; /* pages [low, high) that they lie in, without guards */
     struct loam_vrange_cache *cache;  /* of each CPU, with a lock of its own; NULL: none */
     unsigned cache_count;
-    uint64_t freed_count; /* the last ones are gone[], number i at i % LOAM_VRANGE_GONE */
+    uint32_t freed_count; /* the last ones are gone[], number i at i % LOAM_VRANGE_GONE; wraps */
     struct loam_vrange_gone gone[LOAM_VRANGE_GONE];
 };
 
