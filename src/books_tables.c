@@ -10,13 +10,16 @@
 /* As many as there are frames: who needs more can never have them. */
 #define TABLES_MORE_MAX (UINT64_C(1) << (LOAM_PHYS_BITS_MAX - LOAM_PAGE_SHIFT))
 
-/* Have more spare tables. @return false: there is no memory for any */
+/* Have more spare tables: @p count of them, and another time twice as many. @return false:
+ * there is no memory for any, nor has another CPU added what it has not used yet */
 static bool books_refill_tables(struct loam *mm, uint64_t count)
 {
+    const uint64_t spare = count == LOAM_SPARE_TABLES ? 1 : count;
     struct books_try tried = { false, 0 };
 
     do { /* ends: a bounded number of attempts */
-        if (loam_books_refill(mm, &mm->tables, LOAM_OWNER_PAGE_TABLES, count) != 0)
+        if (loam_books_refill(mm, &mm->tables, LOAM_OWNER_PAGE_TABLES, count) != 0 ||
+            loam_stock_level(&mm->tables) >= spare)
             return true;
     } while (loam_books_relieve(mm, LOAM_ZONE_ANY, count, &tried));
     return false;

@@ -115,11 +115,64 @@ static void what_was_added_is_not_trimmed_away_before_it_is_used(void **state)
     check_all_given_back(tables);
 }
 
+/* Another CPU has added all frames that there are to the spare tables, and has not used them
+ * yet. */
+static unsigned visit_wanted;
+static uint64_t added;
+
+static void add_all_as_cpu_1(void)
+{
+    if (loam_port_cpu() != 0 || ++visits != visit_wanted)
+        return;
+    machine_set_cpu(1);
+    while (total(LOAM_OWNER_USABLE) != 0)
+        expect(loam_more_tables(&mm, LOAM_NO_MEMORY, &added));
+}
+
+/* That, at one moment of a loam_map() which finds no spare table. @return were there as many? */
+static bool map_while_all_is_added(unsigned moment)
+{
+    loam_phys spare[LOAM_SPARE_TABLES];
+
+    small_memory(2, 30);
+    const uint64_t tables = total(LOAM_OWNER_PAGE_TABLES);
+    const uint64_t count = loam_stock_level(&mm.tables);
+    assert_true(count <= LOAM_SPARE_TABLES);
+    for (uint64_t i = 0; i < count; i++)
+        spare[i] = loam_stock_remove(&mm.tables);
+    visits = 0;
+    visit_wanted = moment;
+    added = 0;
+    machine_interrupt_visit(add_all_as_cpu_1);
+    assert_int_equal(map_at(own(0), LOAM_PAGE_SIZE), LOAM_OK);
+    machine_interrupt_visit(NULL);
+    for (uint64_t i = 0; i < count; i++)
+        loam_stock_add(&mm.tables, loam_phys_range_of(spare[i], LOAM_PAGE_SIZE));
+    assert_false(loam_more_tables(&mm, LOAM_OK, &added));
+    assert_int_equal(loam_unmap(&mm, loam_virt_range_of(loam_virt_at(own(0)), LOAM_PAGE_SIZE)),
+                     LOAM_OK);
+    check_all_given_back(tables);
+    return visits >= moment;
+}
+
+static void what_another_cpu_has_added_serves_as_well(void **state)
+{
+    unsigned moment = 1;
+
+    (void)state;
+    atomic_store(&thread_failures, 0);
+    while (map_while_all_is_added(moment))
+        moment++;
+    assert_true(moment > 10);
+    assert_int_equal(atomic_load(&thread_failures), 0);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(no_memory_is_not_said_while_there_is_some),
         cmocka_unit_test(what_was_added_is_not_trimmed_away_before_it_is_used),
+        cmocka_unit_test(what_another_cpu_has_added_serves_as_well),
     };
     return RUN_TESTS(tests);
 }
