@@ -37,7 +37,7 @@ static struct loam_spinlock *fork_lock(unsigned index)
         return &preload_heap.large_lock;
     if (index == LOAM_HEAP_CLASSES + 1)
         return &preload_heap.map.lock;
-    return preload_fork_pages_lock();
+    return preload_pages_lock();
 }
 
 static void fork_prepare(void) LOAM_UNCHECKED

@@ -10,11 +10,7 @@
 #ifndef PRELOAD_FORK_H
 #define PRELOAD_FORK_H
 
-#include <loam/lock.h>
-
 /** In a visit, when the heap has started: be called at each fork. Once. */
 void preload_fork_watch(void);
-/** What guards pages.h. */
-struct loam_spinlock *preload_fork_pages_lock(void);
 
 #endif

@@ -21,8 +21,3 @@
 #include "reserve.c"
 #include "thread.c"
 #include "visit.c"
-
-struct loam_spinlock *preload_fork_pages_lock(void)
-{
-    return &pages.lock;
-}

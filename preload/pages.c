@@ -236,7 +236,7 @@ static bool pages_grow_locked(struct loam_pagemap *map, uint64_t page) LOAM_NEED
     if (!zone_grow(&pages.entry, pages.entry.start + loam_pagemap_bytes_needed(count)) ||
         !zone_grow(&pages.fill, pages.fill.start + page_up(count / 8 + 1)))
         return false;
-    __atomic_store_n(&map->page_count, count, __ATOMIC_RELEASE);
+    atomic_store(&map->page_count, count);
     return true;
 }
 
@@ -336,14 +336,9 @@ void preload_pages_measure(struct preload_pages_stats *out)
     loam_spinlock_release(&pages.lock);
 }
 
-void preload_pages_lock(void) LOAM_UNCHECKED
+struct loam_spinlock *preload_pages_lock(void)
 {
-    loam_spinlock_acquire(&pages.lock);
-}
-
-void preload_pages_unlock(void) LOAM_UNCHECKED
-{
-    loam_spinlock_release(&pages.lock);
+    return &pages.lock;
 }
 
 /* The least of what the process may have. */

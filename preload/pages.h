@@ -36,8 +36,7 @@ uint64_t preload_pages_trim(void);
 /** Is this in a page that was in use and is not now? For messages: without the lock. */
 bool preload_pages_were_used(const void *at);
 void preload_pages_measure(struct preload_pages_stats *out);
-/** For fork(): no other thread is inside between the two. */
-void preload_pages_lock(void);
-void preload_pages_unlock(void);
+/** What guards all of it, for fork(). */
+struct loam_spinlock *preload_pages_lock(void);
 
 #endif

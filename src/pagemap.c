@@ -161,12 +161,11 @@ enum loam_status loam_pagemap_init(struct loam_pagemap *map, const struct loam_p
     map->start = setup->start;
     map->owner = setup->owner;
 #if LOAM_PAGEMAP_FLAT
-    map->page_count = setup->page_count;
     map->entry = setup->memory;
 #else
     atomic_store(&map->table, setup->memory);
-    atomic_store(&map->page_count, setup->page_count);
 #endif
+    atomic_store(&map->page_count, setup->page_count);
     return LOAM_OK;
 }
 

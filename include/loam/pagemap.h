@@ -53,12 +53,11 @@ struct loam_pagemap_record; /* one that is free */
 
 /* Read-only outside pagemap.c. */
 struct loam_pagemap {
-    uint64_t start; /* address of the first page; 2 MiB-aligned */
+    uint64_t start;                   /* address of the first page; 2 MiB-aligned */
+    LOAM_ATOMIC(uint64_t) page_count; /* pages that can be looked up; written last */
 #if LOAM_PAGEMAP_FLAT
-    uint64_t page_count;           /* pages that can be looked up */
     LOAM_ATOMIC(uint64_t) * entry; /* all tables in a row */
 #else
-    LOAM_ATOMIC(uint64_t) page_count;                          /* written after table */
     LOAM_ATOMIC(LOAM_ATOMIC(LOAM_ATOMIC(uint64_t) *) *) table; /* NULL: nothing in 512 pages */
 #endif
     void *owner;               /* for who supplies the pages */
@@ -151,24 +150,18 @@ LOAM_NODISCARD const char *loam_pagemap_audit(struct loam_pagemap *map);
 /** Pages that can be looked up. */
 static inline uint64_t loam_pagemap_pages(const struct loam_pagemap *map)
 {
-#if LOAM_PAGEMAP_FLAT
-    return map->page_count;
-#else
     return atomic_load(&map->page_count);
-#endif
 }
 
 /** What is known of an address; any value is allowed. @return its entry, or 0 */
 static inline uint64_t loam_pagemap_look(const struct loam_pagemap *map, uint64_t address)
 {
     const uint64_t page = (address - map->start) >> LOAM_PAGE_SHIFT;
-#if LOAM_PAGEMAP_FLAT
-    if (__builtin_expect(page >= map->page_count, 0))
+    if (__builtin_expect(page >= loam_pagemap_pages(map), 0))
         return 0;
+#if LOAM_PAGEMAP_FLAT
     return atomic_load_explicit(&map->entry[page], memory_order_acquire);
 #else
-    if (__builtin_expect(page >= atomic_load(&map->page_count), 0))
-        return 0;
     LOAM_ATOMIC(uint64_t) *const table = atomic_load_explicit(
         &atomic_load(&map->table)[page / LOAM_PAGEMAP_SPREAD], memory_order_acquire);
     if (__builtin_expect(table == NULL, 0))
