@@ -136,8 +136,7 @@ static void heap_far_charge(struct loam *mm, enum loam_owner from, enum loam_own
 {
     (void)loam_ledger_add(&mm->ledger, to, large->page_count);
     const bool is_covered = loam_ledger_sub(&mm->ledger, from, large->page_count);
-    LOAM_REQUIRE(is_covered, "loam: a far block's frames are not its owner's", large->start,
-                 large->page_count);
+    LOAM_ASSERT(is_covered);
 }
 
 bool loam_heap_far_take(struct loam_pagemap *map, struct loam_heap_large *large,

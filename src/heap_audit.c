@@ -130,7 +130,7 @@ static const char *audit_slab_pages(const struct loam_slab *slab)
     const uint64_t bytes = loam_order_bytes(slab->order);
     const uint64_t used = (uint64_t)slab->slot_count * cache->slot_bytes;
 
-    if (!loam_is_page_aligned(start) || slab->colour * SLAB_COLOUR > bytes - used ||
+    if (!loam_is_page_aligned(start) || (uint64_t)slab->colour * SLAB_COLOUR > bytes - used ||
         (cache->extra == NULL && slab->colour != 0))
         return "slab: slots lie outside of its pages";
     for (uint64_t offset = 0; offset < bytes; offset += LOAM_PAGE_SIZE) {

@@ -72,7 +72,7 @@ static void *malloc_locked(struct loam *mm, const struct malloc_request *request
 /* A small block for which there is no slab, since memory is in pieces: whole pages. */
 static void *malloc_in_pieces(struct loam *mm, const struct malloc_request *request)
 {
-    bool is_zeroed;
+    bool is_zeroed = false;
 
     if (request->is_resize || request->size_bytes <= LOAM_PAGE_SIZE / 2 ||
         request->size_bytes > LOAM_HEAP_SMALL_MAX)

@@ -90,7 +90,7 @@ static struct loam_slab *slab_make(struct loam_slab_cache *cache, unsigned order
     }
     slab->cache = cache;
     slab->colour = slab_extra_colour(cache, bytes - used);
-    slab->first = start + (bytes - used) - slab->colour * SLAB_COLOUR;
+    slab->first = start + (bytes - used) - (uint64_t)slab->colour * SLAB_COLOUR;
     slab->slot_count = (uint16_t)slot_count;
     slab->free_count = (uint16_t)slot_count;
     slab->order = (uint8_t)order;
@@ -183,7 +183,7 @@ static size_t slab_take_slots(struct loam_slab *slab, void **end, size_t count)
     void **const least = end - count;
 
     for (; word < words; word++) {
-        const uint64_t base = slab->first + word * 64 * slot_bytes;
+        const uint64_t base = slab->first + (uint64_t)word * 64 * slot_bytes;
         uint64_t bits = slab->free[word];
         if (bits == UINT64_MAX && at - least >= 64) {
             slab_take_word(base, slot_bytes, at);

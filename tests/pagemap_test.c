@@ -210,7 +210,7 @@ static void records_of_a_size_that_was_freed_take_no_new_memory(void **state)
 }
 
 /*
- *   chunk   [ 12 KiB | 4 KiB ]  and a second one for the next 12 KiB: what is left of the
+ *   chunk   [ lead | 12 KiB | 3 KiB ]  and a second one for the next 12 KiB: what is left of the
  *   first serves records that are small
  */
 static void what_is_left_of_a_chunk_is_used_for_smaller_records(void **state)
@@ -221,7 +221,7 @@ static void what_is_left_of_a_chunk_is_used_for_smaller_records(void **state)
     assert_non_null(loam_pagemap_alloc(&map, 12288));
     assert_int_equal(world.out, 8);
     for (unsigned i = 0; i < 2; i++)
-        assert_non_null(loam_pagemap_alloc(&map, 4096));
+        assert_non_null(loam_pagemap_alloc(&map, 3072));
     assert_int_equal(world.out, 8);
     expect_map_sound();
 }

@@ -39,7 +39,7 @@ static inline size_t slab_record_bytes(unsigned slot_count)
 static inline uint64_t slab_start(const struct loam_slab *slab)
 {
     const uint64_t end = slab->first + (uint64_t)slab->slot_count * slab->cache->slot_bytes;
-    return end + slab->colour * SLAB_COLOUR - loam_order_bytes(slab->order);
+    return end + (uint64_t)slab->colour * SLAB_COLOUR - loam_order_bytes(slab->order);
 }
 
 /* ---- what a heap's or a cache's CPU calls, inside its guard ------------------- */

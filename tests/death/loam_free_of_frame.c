@@ -1,4 +1,4 @@
-/* dies: arena: not a block of this heap */
+/* dies: heap: not a block of this heap */
 #include "loam_world.h"
 
 int main(void)

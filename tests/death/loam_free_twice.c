@@ -1,4 +1,4 @@
-/* dies: arena: block is already free */
+/* dies: heap: already free */
 #include "loam_world.h"
 
 int main(void)
