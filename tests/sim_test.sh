@@ -384,14 +384,14 @@ printf '0 1000 USABLE\n\n# comment\nnonsense here\n' >"$work/garbage"
 run "garbage is an error with its line" 2 '' "^$work/garbage:4: .*see loam-sim --help" "$work/garbage"
 : >"$work/empty"
 run "empty file is an error" 2 '' "^$work/empty: " "$work/empty"
-run "quiet is one line" 0 "^$good: ok, 3 entries, 4 repairs, 28\.4 MiB usable, direct map 32\.6 MiB, CPUs 4$" \
+run "quiet is one line" 0 "^$good: ok, 3 entries, 4 repairs, 32\.4 MiB usable, direct map 32\.6 MiB, CPUs 4$" \
     '' --quiet "$good"
 expect "quiet is no more than one line" 1 "$(wc -l <"$work/out" | tr -d ' ')"
 printf '100000 1000000 RESERVED\n' >"$work/reserved"
 run "no usable memory is refused" 1 '^refused: loam: no usable memory \(have 0, need 65536\)$' \
     '' "$work/reserved"
 run "and in one line" 1 "^$work/reserved: refused: loam: no usable memory" '' --quiet "$work/reserved"
-printf '100000 20000 USABLE\n' >"$work/tiny"
+printf '100000 8000 USABLE\n' >"$work/tiny"
 run "too little memory is refused" 1 '^refused: loam: too little contiguous memory' '' "$work/tiny"
 {
     echo '# cpu-count 65 bsp-lapic 0 flags 0'
