@@ -57,8 +57,32 @@ static loam_phys heap_books_block(struct loam *mm, unsigned order, uint64_t page
     return block;
 }
 
+/* Where the direct map itself is not aligned like this: out of more than is needed. */
+static loam_phys heap_books_shifted(struct loam *mm, const struct heap_pages_request *request)
+{
+    const uint64_t size = request->page_count * LOAM_PAGE_SIZE;
+    const uint64_t slack = request->align_bytes - LOAM_PAGE_SIZE;
+    const struct loam_frame_request range = { .page_count =
+                                                  request->page_count + slack / LOAM_PAGE_SIZE };
+    loam_phys found;
+
+    if (loam_frame_alloc_range(&mm->frame, &range, &found) != LOAM_OK)
+        return loam_phys_none();
+    const uint64_t start = loam_hhdm_virt(mm->tables.hhdm, found).addr;
+    const uint64_t head = -start & (request->align_bytes - 1);
+    const loam_phys at = loam_phys_at(found.addr + head);
+    if (head != 0)
+        loam_frame_release(&mm->frame, loam_phys_range_of(found, head));
+    if (head != slack)
+        loam_frame_release(&mm->frame,
+                           loam_phys_range_of(loam_phys_at(at.addr + size), slack - head));
+    return at;
+}
+
 static loam_phys heap_books_find(struct loam *mm, const struct heap_pages_request *request)
 {
+    if ((mm->tables.hhdm.offset & (request->align_bytes - 1)) != 0)
+        return heap_books_shifted(mm, request);
     const uint64_t align_pages = request->align_bytes / LOAM_PAGE_SIZE;
     const uint64_t least = request->page_count < align_pages ? align_pages : request->page_count;
     const struct loam_frame_request range = { .page_count = request->page_count,
@@ -80,8 +104,8 @@ void *loam_heap_pages_take(struct loam_pagemap *map, const struct heap_pages_req
     const struct loam_hhdm hhdm = mm->tables.hhdm;
 
     *is_zeroed = false;
-    if (LOAM_INJECT("heap.pages") || (hhdm.offset & (request->align_bytes - 1)) != 0 ||
-        request->page_count > loam_pagemap_pages(map))
+    if (LOAM_INJECT("heap.pages") || request->page_count > loam_pagemap_pages(map) ||
+        request->align_bytes / LOAM_PAGE_SIZE > loam_pagemap_pages(map))
         return NULL;
     loam_phys found = heap_books_find(mm, request);
     if (loam_phys_is_none(found) && loam_zero_drain(&mm->zeroed) != 0)

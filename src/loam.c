@@ -17,7 +17,6 @@
 /* A heap smaller than this is of no use to anybody. */
 #define HEAP_BYTES_MIN (UINT64_C(64) << 10)
 /* Slabs are aligned to their size. */
-#define HEAP_ALIGN_MAX (LOAM_PAGE_SIZE << LOAM_SLAB_ORDER_MAX)
 
 /* ---- bring-up ------------------------------------------------------------ */
 
@@ -435,10 +434,6 @@ static enum loam_status check_heap(const struct loam_boot *boot, struct loam_ref
         return loam_refuse(refusal, LOAM_INVALID,
                            "loam: a heap that must be told sizes cannot serve loam_free()",
                            LOAM_ALLOCATOR_FREELIST_SIZED, LOAM_ALLOCATOR_FREELIST);
-    if (heap_kind(boot) == LOAM_ALLOCATOR_HEAP && (boot->hhdm.offset & (HEAP_ALIGN_MAX - 1)) != 0)
-        return loam_refuse(refusal, LOAM_INVALID,
-                           "loam: a heap that grows needs a direct map aligned to 256 KiB (offset)",
-                           boot->hhdm.offset, HEAP_ALIGN_MAX);
     return LOAM_OK;
 }
 

@@ -181,7 +181,8 @@ def _():
         expect("bootloader" not in table, "the bootloader still owns memory")
     spent = after["library metadata"] - before["library metadata"]
     equal(after["usable"], before["usable"] + gained - spent, "usable at once")
-    spent = k.tables[-1]["library metadata"] - k.tables[0]["library metadata"]
+    spent = sum(k.tables[-1].get(owner, 0) - k.tables[0].get(owner, 0)
+                for owner in ("library metadata", "heap"))
     equal(k.tables[-1]["usable"], k.tables[0]["usable"] + gained - spent, "usable afterwards")
 
 
