@@ -26,6 +26,7 @@
 #include "src/freelist.c"
 #include "src/heap.c"
 #include "src/heap_audit.c"
+#include "src/heap_hard.c"
 #include "src/heap_large.c"
 #include "src/heap_look.c"
 #include "src/hotplug.c"

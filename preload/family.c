@@ -34,6 +34,8 @@ __attribute__((noinline)) void *preload_alloc_slow(size_t size_bytes)
         return family_told(preload_reserve_alloc(size_bytes, LOAM_HEAP_ALIGN));
     if (!preload_thread_begin())
         block = preload_reserve_alloc(size_bytes, LOAM_HEAP_ALIGN);
+    else if (HEAP_IS_HARDENED && size_bytes <= LOAM_HEAP_SMALL_MAX)
+        block = loam_hard_alloc_slow(&preload_heap, preload_cpu, size_bytes);
     else if (size_bytes <= LOAM_HEAP_SMALL_MAX)
         block = loam_heap_alloc_slow(&preload_heap, preload_cpu, heap_class_of(size_bytes));
     else
@@ -44,9 +46,12 @@ __attribute__((noinline)) void *preload_alloc_slow(size_t size_bytes)
 
 __attribute__((noinline)) void *preload_alloc_middle(size_t size_bytes)
 {
-    void *const block =
-        size_bytes <= LOAM_HEAP_SMALL_MAX ? preload_pop(heap_class_of_middle(size_bytes)) : NULL;
-    return HEAP_LIKELY(block != NULL) ? block : preload_alloc_slow(size_bytes);
+    if (HEAP_UNLIKELY(size_bytes > LOAM_HEAP_SMALL_MAX))
+        return preload_alloc_slow(size_bytes);
+    const unsigned class = heap_class_of_middle(size_bytes);
+    void *const slot = preload_pop(class);
+    return HEAP_LIKELY(slot != NULL) ? heap_fast_begin(&preload_heap, slot, class, size_bytes)
+                                     : preload_alloc_slow(size_bytes);
 }
 
 __attribute__((noinline)) void *preload_alloc_zeroed_slow(size_t size_bytes)
@@ -140,6 +145,9 @@ static void family_require_size(const void *block, size_t align, size_t size_byt
     const uint64_t at = loam_virt_of(block).addr;
 
     LOAM_REQUIRE(size_bytes <= usable, HEAP_SIZE, at, size_bytes);
+    LOAM_REQUIRE(!HEAP_IS_HARDENED || size_bytes == usable || least == usable ||
+                     atomic_load(&family_has_shrunk),
+                 HEAP_SIZE, at, size_bytes);
     LOAM_REQUIRE(least >= usable / 2 || usable <= LOAM_HEAP_ALIGN ||
                      atomic_load(&family_has_shrunk),
                  HEAP_SIZE, at, size_bytes);
@@ -193,6 +201,13 @@ __attribute__((noinline)) void *preload_realloc_slow(void *block, size_t usable,
     if (usable != 0)
         return family_move(block, usable, size_bytes);
     usable = preload_usable(block);
+    if (HEAP_IS_HARDENED && family_is_heaps(block) && preload_visit_begin(&visit)) {
+        const bool is_done = loam_hard_resize(&preload_heap, block, size_bytes);
+        preload_visit_end(&visit);
+        return is_done ? block : family_move(block, usable, size_bytes);
+    }
+    if (HEAP_IS_HARDENED)
+        return family_move(block, usable, size_bytes);
     struct loam_heap_large *const large = loam_heap_large_find(&preload_heap, block);
     if (large != NULL && size_bytes > LOAM_HEAP_SMALL_MAX && preload_visit_begin(&visit)) {
         const bool is_done = loam_heap_large_resize(&preload_heap, large, size_bytes);

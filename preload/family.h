@@ -36,19 +36,19 @@ static PRELOAD_INLINE void *preload_pop(unsigned class)
 
     if (HEAP_UNLIKELY(!heap_fast_enter(cpu)))
         return NULL;
-    void *const block = loam_magazine_pop(magazine);
+    void *const block = heap_hard_pop(cpu, magazine);
     loam_guard_leave(&cpu->guard);
     return block;
 }
 
-/* @param class_16 see heap_fast_find(). @return false: not now */
-static PRELOAD_INLINE bool preload_push(size_t class_16, void *block)
+/* What is left of a block: see heap_fast_push(). @return false: not now */
+static PRELOAD_INLINE bool preload_push(size_t class_16, void **slot)
 {
     struct loam_heap_cpu *const cpu = preload_cpu;
 
     if (HEAP_UNLIKELY(!heap_fast_enter(cpu)))
         return false;
-    const bool is_done = loam_magazine_push(heap_fast_magazine(cpu, class_16), block);
+    const bool is_done = heap_fast_push(cpu, class_16, slot);
     loam_guard_leave(&cpu->guard);
     return HEAP_LIKELY(is_done);
 }
@@ -56,8 +56,10 @@ static PRELOAD_INLINE bool preload_push(size_t class_16, void *block)
 static PRELOAD_INLINE void *preload_alloc(size_t size_bytes)
 {
     if (HEAP_LIKELY(size_bytes <= LOAM_HEAP_TABLE_MAX)) {
-        void *const block = preload_pop(heap_class_table[(size_bytes + 7) / 8]);
-        return HEAP_LIKELY(block != NULL) ? block : preload_alloc_slow(size_bytes);
+        const unsigned class = heap_class_table[(size_bytes + 7) / 8];
+        void *const slot = preload_pop(class);
+        return HEAP_LIKELY(slot != NULL) ? heap_fast_begin(&preload_heap, slot, class, size_bytes)
+                                         : preload_alloc_slow(size_bytes);
     }
     return preload_alloc_middle(size_bytes);
 }
@@ -66,8 +68,8 @@ static PRELOAD_INLINE void preload_free(void *block)
 {
     size_t class_16;
 
-    if (HEAP_UNLIKELY(!heap_fast_find(&preload_heap, block, &class_16) ||
-                      !preload_push(class_16, block)))
+    if (HEAP_UNLIKELY(!heap_fast_end(&preload_heap, block, &class_16) ||
+                      !preload_push(class_16, &block)))
         preload_free_slow(block);
 }
 
@@ -75,10 +77,10 @@ static PRELOAD_INLINE void preload_free_sized(void *block, size_t size_bytes)
 {
     size_t class_16;
 
-    if (HEAP_UNLIKELY(size_bytes > LOAM_HEAP_TABLE_MAX ||
+    if (HEAP_UNLIKELY(HEAP_IS_HARDENED || size_bytes > LOAM_HEAP_TABLE_MAX ||
                       !heap_fast_find(&preload_heap, block, &class_16) ||
                       heap_class_table[(size_bytes + 7) / 8] * (size_t)16 != class_16 ||
-                      !preload_push(class_16, block)))
+                      !preload_push(class_16, &block)))
         preload_free_sized_slow(block, 1, size_bytes);
 }
 

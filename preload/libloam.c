@@ -5,6 +5,7 @@
 #include "runs.c"
 
 #include "../src/heap.c"
+#include "../src/heap_hard.c"
 #include "../src/heap_large.c"
 #include "../src/pagemap.c"
 #include "../src/slab.c"
@@ -13,6 +14,9 @@
 #include "cxx.c"
 #include "family.c"
 #include "fork.c"
+#if LOAM_HEAP_MODE == LOAM_HEAP_HARDENED
+#include "hard.c"
+#endif
 #include "lock.c"
 #include "malloc.c"
 #include "pages.c"

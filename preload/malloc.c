@@ -54,7 +54,7 @@ PRELOAD_EXPORT void *calloc(size_t count, size_t size)
         errno = ENOMEM;
         return NULL;
     }
-    if (HEAP_LIKELY(bytes <= LOAM_HEAP_TABLE_MAX)) {
+    if (!HEAP_IS_HARDENED && HEAP_LIKELY(bytes <= LOAM_HEAP_TABLE_MAX)) {
         void *const block = preload_pop(heap_class_table[(bytes + 7) / 8]);
         if (HEAP_LIKELY(block != NULL))
             return __builtin_memset(block, 0, bytes);
@@ -71,6 +71,8 @@ static inline void *malloc_resize(void *block, size_t size)
         preload_free(block);
         return NULL;
     }
+    if (HEAP_IS_HARDENED)
+        return preload_realloc_slow(block, 0, size);
     const unsigned class = heap_fast_class(&preload_heap, block);
     const size_t usable = class != 0 ? heap_class_bytes(class) : 0;
     if (HEAP_LIKELY(size <= usable && size >= usable / 2))

@@ -11,7 +11,9 @@
 #include <loam/lock.h>
 
 #include "../src/internal/check.h"
+#include "../src/internal/heap_hard.h"
 #include "../src/internal/heap_pages.h"
+#include "hard.h"
 #include "runs.h"
 #include "thread.h"
 
@@ -33,6 +35,8 @@
 /* More addresses at a time: an eighth of what there is, within these. */
 #define PAGES_STEP_MIN (UINT64_C(2) << 20)
 #define PAGES_STEP_MAX (UINT64_C(64) << 20)
+
+#define PAGES_APART (UINT64_C(1) << 32) /* pages that a hardened heap leaves out, at most */
 
 struct pages_run {
     uint64_t page, count;
@@ -200,8 +204,19 @@ static void forget_peak_locked(void) LOAM_NEEDS(pages.lock)
     pages.peak_count -= (pages.peak_count - pages.used_count) / 4;
 }
 
+/* Free pages of a hardened heap are zeroes; those that were never filled are not looked at. */
+static void require_zeroes_locked(uint64_t page, uint64_t count) LOAM_NEEDS(pages.lock)
+{
+    for (uint64_t at = page; HEAP_IS_HARDENED && at < page + count; at++) {
+        const bool is_filled = (pages.filled[at / 64] >> at % 64 & 1) != 0;
+        LOAM_REQUIRE(!is_filled || loam_hard_is_zero(page_at(at), LOAM_PAGE_SIZE),
+                     HEAP_WRITTEN_FREED, loam_virt_of(page_at(at)).addr, LOAM_PAGE_SIZE);
+    }
+}
+
 static void count_used_locked(uint64_t page, uint64_t count, bool *is_zeroed) LOAM_NEEDS(pages.lock)
 {
+    require_zeroes_locked(page, count);
     const uint64_t found = filled_set(page, count, false);
 
     pages.filled_count -= found;
@@ -210,7 +225,7 @@ static void count_used_locked(uint64_t page, uint64_t count, bool *is_zeroed) LO
         pages.used_end = page + count;
     if (pages.used_count > pages.peak_count)
         pages.peak_count = pages.used_count;
-    *is_zeroed = found == 0;
+    *is_zeroed = found == 0 || HEAP_IS_HARDENED;
 }
 
 /* ---- heap_pages.h ------------------------------------------------------------------ */
@@ -273,18 +288,40 @@ void *loam_heap_pages_take(struct loam_pagemap *map, const struct heap_pages_req
     return start;
 }
 
+static void count_filled_locked(uint64_t page, uint64_t count) LOAM_NEEDS(pages.lock)
+{
+    (void)filled_set(page, count, true);
+    pages.filled_count += count;
+    if (page + count > pages.filled_end)
+        pages.filled_end = page + count;
+}
+
+static void count_wiped_locked(uint64_t page, uint64_t count, const struct preload_wiped *wiped)
+    LOAM_NEEDS(pages.lock)
+{
+    for (uint64_t i = 0; i < count && i < PRELOAD_WIPE_MAX; i++) {
+        if ((wiped->filled[i / 64] >> i % 64 & 1) != 0)
+            count_filled_locked(page + i, 1);
+    }
+}
+
 void loam_heap_pages_give(struct loam_pagemap *map, void *start, uint64_t page_count)
 {
     const uint64_t page = (loam_virt_of(start).addr - pages.start) / LOAM_PAGE_SIZE;
 
+    const bool is_wiped = HEAP_IS_HARDENED && page_count > HEAP_WIPE_PAGES_MAX;
+    struct preload_wiped wiped;
+
     (void)map;
+    if (is_wiped)
+        preload_hard_wipe(start, page_count, &wiped);
     loam_spinlock_acquire(&pages.lock);
     pages_free_locked(page, page_count);
     pages.used_count -= page_count;
-    (void)filled_set(page, page_count, true);
-    pages.filled_count += page_count;
-    if (page + page_count > pages.filled_end)
-        pages.filled_end = page + page_count;
+    if (is_wiped)
+        count_wiped_locked(page, page_count, &wiped);
+    else
+        count_filled_locked(page, page_count);
     forget_peak_locked();
     const uint64_t most =
         pages.peak_count + pages.peak_count / 16 + PAGES_SLACK + preload_heap.large_peak_pages / 4;
@@ -383,6 +420,8 @@ static bool pages_settle(uint64_t start, uint64_t data, struct loam_pagemap *fir
 {
     const uint64_t count = data / LOAM_PAGE_SIZE;
     uint64_t at = zone_place(&pages.data, start, data, 0);
+    if (HEAP_IS_HARDENED) /* where nobody can tell from the address of a block */
+        at += preload_hard_random() % PAGES_APART * LOAM_PAGE_SIZE;
 
     at = zone_place(&pages.record, at, data / PAGES_RECORDS_OF, 1);
     at = zone_place(&pages.entry, at, loam_pagemap_bytes_needed(count), 2);
@@ -418,6 +457,7 @@ static bool pages_reserve(uint64_t data, struct loam_pagemap_setup *setup) LOAM_
         if (pages_settle(start, data, &first)) {
             pages.filled = (void *)(uintptr_t)pages.fill.start;
             setup->start = start;
+            setup->seed = HEAP_IS_HARDENED ? preload_hard_random() : 0;
             setup->page_count = first.page_count;
             setup->memory = (void *)(uintptr_t)pages.entry.start;
             setup->memory_bytes = loam_pagemap_bytes_needed(first.page_count);

@@ -24,6 +24,8 @@ static void visit_free_deferred(void)
 
     while (block != NULL) {
         void *const next = *(void **)block;
+        if (HEAP_IS_HARDENED)
+            *(void **)block = NULL; /* what is free is zeroes */
         loam_heap_free_slow(&preload_heap, preload_cpu, block);
         block = next;
     }

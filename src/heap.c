@@ -45,6 +45,7 @@ enum loam_status loam_heap_init(struct loam_heap *heap, const struct loam_pagema
     heap->cpu_count = cpu_count;
     for (unsigned class = 1; class < LOAM_HEAP_CLASSES; class ++)
         heap_cache_init(&heap->cache[class], &heap->map, class);
+    loam_hard_init(heap, setup->seed);
     return LOAM_OK;
 }
 
@@ -61,6 +62,7 @@ static struct loam_heap_cpu *heap_cpu_make(struct loam_heap *heap, unsigned inde
         cpu->magazine[class].top = cpu->nothing;
         cpu->magazine[class].limit = cpu->nothing;
     }
+    loam_hard_cpu_init(heap, cpu);
     if (atomic_compare_exchange_strong(&heap->cpu[index], &expected, cpu))
         return cpu;
     loam_pagemap_free(&heap->map, cpu, sizeof(*cpu)); /* a handler was faster */
@@ -88,6 +90,7 @@ static void heap_cpu_drop(struct loam_heap *heap, struct loam_heap_cpu *cpu)
 
     for (unsigned class = 1; class < LOAM_HEAP_CLASSES; class ++)
         loam_slab_drop(&heap->cache[class], &cpu->magazine[class], cpu->nothing);
+    loam_hard_cpu_drop(heap, cpu);
     while ((extra = slab_extra_next(heap, extra)) != NULL)
         slab_extra_drop(extra, cpu->index);
 }
@@ -134,24 +137,51 @@ void loam_heap_free_slow(struct loam_heap *heap, struct loam_heap_cpu *cpu, void
     }
     struct loam_magazine *const magazine = &cpu->magazine[class];
     LOAM_REQUIRE(*magazine->top != block, HEAP_TWICE, loam_virt_of(block).addr, 0);
-    if (!loam_magazine_push(magazine, block))
+    block = heap_hard_hold(cpu, class, block);
+    if (!(HEAP_IS_HARDENED && block == NULL) && !loam_magazine_push(magazine, block))
         loam_slab_spill(&heap->cache[class], magazine, block);
     loam_guard_leave(&cpu->guard);
 }
 
 /* ---- the malloc family ----------------------------------------------------------- */
 
+/* A slot of a class. */
+static inline void *heap_slot_alloc(struct loam_heap *heap, unsigned class)
+{
+    const uint64_t pinned = loam_guard_pin();
+    struct loam_heap_cpu *const cpu = heap_cpu_here(heap);
+    void *const slot = HEAP_LIKELY(cpu != NULL) ? heap_fast_alloc(heap, cpu, class)
+                                                : loam_heap_alloc_slow(heap, NULL, class);
+    loam_guard_unpin(pinned);
+    return slot;
+}
+
+static void *heap_alloc_hard(struct loam_heap *heap, size_t size_bytes)
+{
+    const uint64_t pinned = loam_guard_pin();
+    struct loam_heap_cpu *const cpu = heap_cpu_here(heap);
+    void *const block = HEAP_LIKELY(cpu != NULL) ? heap_fast_alloc_hard(heap, cpu, size_bytes)
+                                                 : loam_hard_alloc_slow(heap, NULL, size_bytes);
+    loam_guard_unpin(pinned);
+    return block;
+}
+
 void *loam_heap_alloc(struct loam_heap *heap, size_t size_bytes)
 {
     if (HEAP_UNLIKELY(size_bytes > LOAM_HEAP_SMALL_MAX))
         return loam_heap_large_alloc(heap, size_bytes, 1, NULL);
-    const uint64_t pinned = loam_guard_pin();
-    struct loam_heap_cpu *const cpu = heap_cpu_here(heap);
-    const unsigned class = heap_class_of(size_bytes);
-    void *const block = HEAP_LIKELY(cpu != NULL) ? heap_fast_alloc(heap, cpu, class)
-                                                 : loam_heap_alloc_slow(heap, NULL, class);
-    loam_guard_unpin(pinned);
-    return block;
+    if (HEAP_IS_HARDENED)
+        return heap_alloc_hard(heap, size_bytes);
+    return heap_slot_alloc(heap, heap_class_of(size_bytes));
+}
+
+/* Without lists. */
+static void heap_free_alone(struct loam_heap *heap, void *block)
+{
+    size_t class_16;
+
+    (void)heap_fast_end(heap, block, &class_16);
+    loam_heap_free_slow(heap, NULL, block);
 }
 
 void loam_heap_free(struct loam_heap *heap, void *block)
@@ -161,7 +191,7 @@ void loam_heap_free(struct loam_heap *heap, void *block)
     if (HEAP_LIKELY(cpu != NULL))
         heap_fast_free(heap, cpu, block);
     else
-        loam_heap_free_slow(heap, NULL, block);
+        heap_free_alone(heap, block);
     loam_guard_unpin(pinned);
 }
 
@@ -172,6 +202,8 @@ static void heap_require_size(const struct loam_heap *heap, const void *block, s
         class == 0 ? loam_heap_large_find(heap, block) : NULL;
     const uint64_t at = loam_virt_of(block).addr;
 
+    LOAM_REQUIRE(!HEAP_IS_HARDENED || size_bytes == loam_hard_usable(heap, block), HEAP_SIZE, at,
+                 size_bytes);
     LOAM_REQUIRE(class != 0 || large != NULL, HEAP_FOREIGN, at, 0);
     LOAM_REQUIRE(class == 0 || (size_bytes <= LOAM_HEAP_SMALL_MAX && /* aligned ones are larger */
                                 size_bytes <= heap_class_bytes(class)),
@@ -197,14 +229,14 @@ void *loam_heap_calloc(struct loam_heap *heap, size_t count, size_t size_bytes)
     void *const block = bytes > LOAM_HEAP_SMALL_MAX
                             ? loam_heap_large_alloc(heap, bytes, 1, &is_zeroed)
                             : loam_heap_alloc(heap, bytes);
-    if (block != NULL && !is_zeroed)
+    if (block != NULL && !is_zeroed && !HEAP_IS_HARDENED)
         __builtin_memset(block, 0, bytes);
     return block;
 }
 
-/* A size whose class is aligned so: slots end at the end of a slab, which is aligned to
- * its size. 0: there is none */
-static size_t heap_aligned_size(size_t align, size_t size_bytes)
+/* A class that is aligned so: slots end at the end of a slab, which is aligned to its
+ * size. 0: there is none */
+static unsigned heap_aligned_class(size_t align, size_t size_bytes)
 {
     const size_t least = size_bytes < align ? align : size_bytes;
 
@@ -212,7 +244,7 @@ static size_t heap_aligned_size(size_t align, size_t size_bytes)
         return 0;
     for (unsigned class = heap_class_of(least); class < LOAM_HEAP_CLASSES; class ++) {
         if ((heap_class_bytes(class) & (align - 1)) == 0)
-            return heap_class_bytes(class);
+            return class;
     }
     return 0;
 }
@@ -221,9 +253,12 @@ void *loam_heap_alloc_aligned(struct loam_heap *heap, size_t align, size_t size_
 {
     if (align == 0 || (align & (align - 1)) != 0)
         return NULL;
-    const size_t small = heap_aligned_size(align, size_bytes);
-    if (small != 0)
-        return loam_heap_alloc(heap, small);
+    const unsigned class = heap_aligned_class(align, size_bytes);
+    if (class != 0) {
+        void *const slot = heap_slot_alloc(heap, class);
+        return HEAP_IS_HARDENED && slot != NULL ? loam_hard_begin(heap, slot, class, size_bytes)
+                                                : slot;
+    }
     return loam_heap_large_alloc(heap, size_bytes < 1 ? 1 : size_bytes, align, NULL);
 }
 
@@ -231,6 +266,8 @@ size_t loam_heap_usable(const struct loam_heap *heap, const void *block)
 {
     if (block == NULL)
         return 0;
+    if (HEAP_IS_HARDENED)
+        return loam_hard_usable(heap, block);
     const unsigned class = heap_fast_class(heap, block);
     if (class != 0)
         return heap_class_bytes(class);
@@ -252,10 +289,12 @@ void *loam_heap_realloc(struct loam_heap *heap, void *block, size_t size_bytes)
     const size_t usable = loam_heap_usable(heap, block);
     struct loam_heap_large *const large =
         usable > LOAM_HEAP_SMALL_MAX ? loam_heap_large_find(heap, block) : NULL;
-    if (large != NULL && size_bytes > LOAM_HEAP_SMALL_MAX &&
+    if (HEAP_IS_HARDENED && loam_hard_resize(heap, block, size_bytes))
+        return block;
+    if (!HEAP_IS_HARDENED && large != NULL && size_bytes > LOAM_HEAP_SMALL_MAX &&
         loam_heap_large_resize(heap, large, size_bytes))
         return block;
-    if (large == NULL && heap_fits(usable, size_bytes))
+    if (!HEAP_IS_HARDENED && large == NULL && heap_fits(usable, size_bytes))
         return block;
     void *const moved = loam_heap_alloc(heap, size_bytes);
     if (moved == NULL)

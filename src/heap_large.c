@@ -134,8 +134,8 @@ static bool large_take(struct loam_heap *heap, struct loam_heap_large *large, ui
     return false;
 }
 
-void *loam_heap_large_alloc(struct loam_heap *heap, size_t size_bytes, size_t align,
-                            bool *is_zeroed)
+struct loam_heap_large *loam_heap_large_make(struct loam_heap *heap, size_t size_bytes,
+                                             size_t align, bool *is_zeroed)
 {
     const uint64_t page_align = align < LOAM_PAGE_SIZE ? LOAM_PAGE_SIZE : align;
     const uint64_t page_count = heap_pages_of(size_bytes);
@@ -159,7 +159,18 @@ void *loam_heap_large_alloc(struct loam_heap *heap, size_t size_bytes, size_t al
     large_link(heap, large);
     if (is_zeroed != NULL)
         *is_zeroed = has_zeroes;
-    return (void *)(uintptr_t)large->start;
+    return large;
+}
+
+/* Does the block begin here? */
+static inline bool heap_large_is_start(const struct loam_heap_large *large, uint64_t at)
+{
+#if LOAM_HEAP_MODE == LOAM_HEAP_HARDENED
+    return large->block == at;
+#else
+    (void)large, (void)at;
+    return true; /* page-aligned: the page map knows no other page of it */
+#endif
 }
 
 struct loam_heap_large *loam_heap_large_find(const struct loam_heap *heap, const void *block)
@@ -167,14 +178,27 @@ struct loam_heap_large *loam_heap_large_find(const struct loam_heap *heap, const
     const uint64_t at = loam_virt_of(block).addr;
     const uint64_t entry = loam_pagemap_look(&heap->map, at);
 
-    if (!loam_is_page_aligned(at))
+    if (!loam_is_page_aligned(at) && !HEAP_HAS_GUARDS)
         return NULL;
-    if (loam_pagemap_kind(entry) == LOAM_PAGEMAP_LARGE)
-        return loam_pagemap_record(&heap->map, entry);
+    if (loam_pagemap_kind(entry) == LOAM_PAGEMAP_LARGE) {
+        struct loam_heap_large *const large = loam_pagemap_record(&heap->map, entry);
+        return heap_large_is_start(large, at) ? large : NULL;
+    }
     return entry == 0 ? large_far_find(heap, at) : NULL;
 }
 
-void loam_heap_large_free(struct loam_heap *heap, struct loam_heap_large *large)
+/* Has it a page that cannot be made accessible again? Then its pages are lost. */
+static inline bool heap_large_is_stuck(const struct loam_heap_large *large)
+{
+#if LOAM_HEAP_MODE == LOAM_HEAP_HARDENED
+    return large->has_front || large->has_back;
+#else
+    (void)large;
+    return false;
+#endif
+}
+
+void loam_heap_large_unmake(struct loam_heap *heap, struct loam_heap_large *large)
 {
     const bool is_far = large->is_far;
     const uint64_t start = large->start;
@@ -189,7 +213,8 @@ void loam_heap_large_free(struct loam_heap *heap, struct loam_heap_large *large)
         large_far_give(heap, large);
         return;
     }
-    loam_heap_pages_give(&heap->map, (void *)(uintptr_t)start, large->page_count);
+    if (!heap_large_is_stuck(large))
+        loam_heap_pages_give(&heap->map, (void *)(uintptr_t)start, large->page_count);
     loam_pagemap_free(&heap->map, large, sizeof(*large));
 }
 

@@ -115,7 +115,7 @@ static inline void *malloc_pop(struct loam *mm, size_t size_bytes)
     struct loam_heap_cpu *const cpu = malloc_cpu(mm);
     void *block = NULL;
 
-    if (HEAP_LIKELY(cpu != NULL && heap_fast_enter(cpu))) {
+    if (!HEAP_IS_HARDENED && HEAP_LIKELY(cpu != NULL && heap_fast_enter(cpu))) {
         block = loam_magazine_pop(&cpu->magazine[heap_class_table[(size_bytes + 7) / 8]]);
         loam_guard_leave(&cpu->guard);
     }
@@ -130,7 +130,7 @@ static inline bool malloc_push(struct loam *mm, void *block)
     struct loam_heap_cpu *const cpu = malloc_cpu(mm);
     bool is_done = false;
 
-    if (HEAP_LIKELY(cpu != NULL)) {
+    if (!HEAP_IS_HARDENED && HEAP_LIKELY(cpu != NULL)) {
         size_t class_16;
         if (HEAP_LIKELY(heap_fast_find(&mm->cpu_heap, block, &class_16) && heap_fast_enter(cpu))) {
             is_done = loam_magazine_push(heap_fast_magazine(cpu, class_16), block);

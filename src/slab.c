@@ -8,6 +8,7 @@
 #include <loam/slab.h>
 
 #include "internal/check.h"
+#include "internal/heap_hard.h"
 #include "internal/heap_pages.h"
 #include "internal/inject.h"
 #include "internal/slab_extra.h"
@@ -62,6 +63,18 @@ static unsigned slab_order_next(const struct loam_slab_cache *cache)
     return order;
 }
 
+/* Slots of a hardened heap are zeroes when they are handed out for the first time. */
+static void slab_make_hard(struct loam_slab *slab, void *pages, bool is_zeroed)
+{
+#if LOAM_HEAP_MODE == LOAM_HEAP_HARDENED
+    if (!is_zeroed)
+        __builtin_memset(pages, 0, loam_order_bytes(slab->order));
+    slab->fresh = UINT64_MAX;
+#else
+    (void)slab, (void)pages, (void)is_zeroed;
+#endif
+}
+
 /* All slots free; nobody else knows it. */
 static struct loam_slab *slab_make(struct loam_slab_cache *cache, unsigned order)
 {
@@ -94,6 +107,7 @@ static struct loam_slab *slab_make(struct loam_slab_cache *cache, unsigned order
     slab->slot_count = (uint16_t)slot_count;
     slab->free_count = (uint16_t)slot_count;
     slab->order = (uint8_t)order;
+    slab_make_hard(slab, pages, is_zeroed);
     for (unsigned i = 0; i < slot_count; i += 64)
         slab->free[i / 64] =
             slot_count - i < 64 ? (UINT64_C(1) << (slot_count - i)) - 1 : UINT64_MAX;
@@ -101,6 +115,13 @@ static struct loam_slab *slab_make(struct loam_slab_cache *cache, unsigned order
     const struct loam_pagemap_mark mark = { start, request.page_count, cache->kind, slab };
     loam_pagemap_set(cache->map, &mark);
     return slab;
+}
+
+/* Pages of a hardened heap go back as zeroes; so are the slots of a size class, when free. */
+static void slab_unmake_hard(const struct loam_slab *slab)
+{
+    if (LOAM_HEAP_MODE == LOAM_HEAP_HARDENED && slab->cache->kind == LOAM_PAGEMAP_CACHE)
+        __builtin_memset((void *)(uintptr_t)slab_start(slab), 0, loam_order_bytes(slab->order));
 }
 
 /* Give the pages of slabs back that are in no list any more. */
@@ -113,6 +134,7 @@ static void slab_unmake(struct loam_slab_cache *cache, struct loam_slab *chain)
                                                 LOAM_PAGEMAP_NOTHING, NULL };
         chain = slab->next;
         slab_extra_destruct(slab);
+        slab_unmake_hard(slab);
         loam_pagemap_set(cache->map, &mark);
         loam_heap_pages_give(cache->map, (void *)(uintptr_t)start, mark.page_count);
         loam_pagemap_free(cache->map, slab, slab_record_bytes(slab->slot_count));
@@ -166,6 +188,36 @@ static void slab_sort_locked(struct loam_slab_cache *cache, struct loam_slab *sl
 
 /* ---- slots ------------------------------------------------------------------- */
 
+#if LOAM_HEAP_MODE == LOAM_HEAP_HARDENED
+
+/* Take free slots from any word and any bit on. @return how many */
+static size_t slab_take_slots(struct loam_slab *slab, void **end, size_t count)
+{
+    const uint64_t slot_bytes = slab->cache->slot_bytes;
+    const unsigned words = slab_words(slab->slot_count);
+    unsigned word = heap_hard_below(&slab->cache->random, words);
+    void **at = end;
+    void **const least = end - count;
+
+    for (unsigned i = 0; i < words && at != least; i++) {
+        const unsigned turn = heap_hard_random(&slab->cache->random) & 63;
+        const uint64_t base = slab->first + word * 64 * slot_bytes;
+        const uint64_t low = slab->free[word] & ((UINT64_C(1) << turn) - 1);
+        uint64_t bits = slab->free[word] ^ low;
+        for (; bits != 0 && at != least; bits &= bits - 1)
+            *--at = (void *)(uintptr_t)(base + (unsigned)__builtin_ctzll(bits) * slot_bytes);
+        uint64_t others = low;
+        for (; others != 0 && at != least; others &= others - 1)
+            *--at = (void *)(uintptr_t)(base + (unsigned)__builtin_ctzll(others) * slot_bytes);
+        slab->free[word] = bits | others;
+        word = word + 1 == words ? 0 : word + 1;
+    }
+    slab->free_count = (uint16_t)(slab->free_count - (end - at));
+    return (size_t)(end - at);
+}
+
+#else
+
 /* A word's slots, all of them free, to places that end at @p end. */
 static void slab_take_word(uint64_t at, uint64_t slot_bytes, void **end)
 {
@@ -200,6 +252,8 @@ static size_t slab_take_slots(struct loam_slab *slab, void **end, size_t count)
     slab->free_count = (uint16_t)(slab->free_count - (end - at));
     return (size_t)(end - at);
 }
+
+#endif
 
 /* Into out[0, taken): what is to be used first is last. */
 static size_t slab_take_locked(struct loam_slab_cache *cache, void **out, size_t count)

@@ -47,6 +47,21 @@
 #define LOAM_GUARD LOAM_GUARD_IRQ
 #endif
 
+/*
+ * What the heap does for its price (heap.h): LOAM_HEAP_FAST, or LOAM_HEAP_HARDENED: every
+ * double free, and what is written past the end of a block or after its free, panics.
+ */
+#define LOAM_HEAP_FAST     0
+#define LOAM_HEAP_HARDENED 1
+#ifndef LOAM_HEAP_MODE
+#define LOAM_HEAP_MODE LOAM_HEAP_FAST
+#endif
+
+/* Hardened, where pages can be protected: one block of so many gets pages of its own. */
+#ifndef LOAM_HEAP_SAMPLE
+#define LOAM_HEAP_SAMPLE 1000
+#endif
+
 /* 1: what every page of a heap holds is said in one array, which is sparse: for programs on
  * a host. 0: in tables, made as they are needed. */
 #ifndef LOAM_PAGEMAP_FLAT
@@ -80,6 +95,12 @@
 #endif
 #if LOAM_GUARD < LOAM_GUARD_IRQ || LOAM_GUARD > LOAM_GUARD_NONE
 #error "LOAM_GUARD must be LOAM_GUARD_IRQ, LOAM_GUARD_PORT or LOAM_GUARD_NONE"
+#endif
+#if LOAM_HEAP_MODE != LOAM_HEAP_FAST && LOAM_HEAP_MODE != LOAM_HEAP_HARDENED
+#error "LOAM_HEAP_MODE must be LOAM_HEAP_FAST or LOAM_HEAP_HARDENED"
+#endif
+#if LOAM_HEAP_SAMPLE < 1 || LOAM_HEAP_SAMPLE > 1000000000
+#error "LOAM_HEAP_SAMPLE must be in 1..1000000000: blocks of which one is sampled"
 #endif
 #if LOAM_PAGEMAP_FLAT != 0 && LOAM_PAGEMAP_FLAT != 1
 #error "LOAM_PAGEMAP_FLAT must be 0 or 1"

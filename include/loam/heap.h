@@ -17,6 +17,16 @@
  *     heap: wrong size                  free_sized: a size of another class, or of
  *                                       another number of pages
  *
+ * Hardened (LOAM_HEAP_MODE): every second free is "heap: already free", as long as the
+ * slot was not handed out again; a size must be the one that was asked for; and further
+ *
+ *     heap: written past the end        at the free, unless one zero byte: a terminator.
+ *                                       Large and sampled blocks: a page fault at once
+ *     heap: written after free          when the slot is handed out again
+ *
+ * Blocks are zeroes when they are handed out. Which slot comes next is random, and never
+ * the one just freed. Each block takes 8 bytes more, each slot a byte of its slab's record.
+ *
  * Costs: a record of 40 bytes and one bit a slot for each slab, magazines (slab.h), 8
  * bytes for each page of memory near heap pages.
  */
@@ -31,10 +41,25 @@
 extern "C" {
 #endif
 
-#define LOAM_HEAP_SMALL_MAX LOAM_SLAB_OBJECT_MAX /* bytes; above: large blocks */
-#define LOAM_HEAP_TABLE_MAX 1024u                /* bytes; classes by table up to here */
-#define LOAM_HEAP_CLASSES   58u                  /* 1..57; 0: none */
-#define LOAM_HEAP_ALIGN     16u                  /* of blocks of 16 bytes and more; below: 8 */
+#if LOAM_HEAP_MODE == LOAM_HEAP_HARDENED
+#define LOAM_HEAP_TAIL 8u /* bytes of a slot behind the block: the canary */
+#else
+#define LOAM_HEAP_TAIL 0u
+#endif
+#define LOAM_HEAP_SMALL_MAX (LOAM_SLAB_OBJECT_MAX - LOAM_HEAP_TAIL) /* bytes; above: large */
+#define LOAM_HEAP_TABLE_MAX (1024u - LOAM_HEAP_TAIL) /* bytes; classes by table up to here */
+#define LOAM_HEAP_CLASSES   58u                      /* 1..57; 0: none */
+#define LOAM_HEAP_ALIGN     16u                      /* of blocks of 16 bytes and more; below: 8 */
+
+#define LOAM_HEAP_HELD 8u /* blocks of a class that a CPU holds back, hardened */
+
+#if LOAM_HEAP_MODE == LOAM_HEAP_HARDENED
+struct loam_heap_hard {
+    uint64_t random;    /* state of the CPU's random numbers; never 0 */
+    uint32_t countdown; /* blocks until one is sampled */
+    void *held[LOAM_HEAP_CLASSES][LOAM_HEAP_HELD];
+};
+#endif
 
 /* Of a CPU. */
 struct loam_heap_cpu {
@@ -42,6 +67,9 @@ struct loam_heap_cpu {
     unsigned index;
     void *nothing[2]; /* an empty magazine without room */
     struct loam_magazine magazine[LOAM_HEAP_CLASSES];
+#if LOAM_HEAP_MODE == LOAM_HEAP_HARDENED
+    struct loam_heap_hard hard;
+#endif
 };
 
 struct loam_heap_large; /* the record of a large block */
@@ -59,6 +87,13 @@ struct loam_heap {
     struct loam_spinlock caches_lock; /* guards what follows */
     struct loam_slab_extra *caches;   /* made by loam_slab_create(), the newest first */
     uint64_t caches_count;
+#if LOAM_HEAP_MODE == LOAM_HEAP_HARDENED
+    uint64_t secret;
+    bool is_weak;
+    LOAM_ATOMIC(uint64_t) unguarded_count; /* guard pages that could not be had, or undone */
+    uint32_t sample_count;                 /* pages for sampled blocks; guarded by large_lock */
+    struct loam_heap_large *sample;        /* those in no use; guarded by large_lock */
+#endif
 };
 
 /* slab_pages * LOAM_PAGE_SIZE = live + magazine + free + waste, less large blocks. */
@@ -107,6 +142,10 @@ struct loam_heap_block {
 LOAM_NODISCARD enum loam_status loam_heap_init(struct loam_heap *heap,
                                                const struct loam_pagemap_setup *setup,
                                                unsigned cpu_count);
+#if LOAM_HEAP_MODE == LOAM_HEAP_HARDENED
+/** Was there no seed? Then random numbers follow from addresses: guessable. */
+LOAM_NODISCARD bool loam_heap_is_weak(const struct loam_heap *heap);
+#endif
 
 /**
  * Allocate.

@@ -75,6 +75,7 @@ struct loam_pagemap_setup {
     void *memory;          /* zeroed, 64-byte aligned; owned by the map */
     uint64_t memory_bytes; /* loam_pagemap_bytes_needed() */
     void *owner;
+    uint64_t seed; /* of a hardened heap's random numbers; 0: there is none */
 };
 
 /** Bytes for so many pages: 8 for 2 MiB; with LOAM_PAGEMAP_FLAT 8 for each page. */

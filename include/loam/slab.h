@@ -78,6 +78,9 @@ struct loam_slab_cache {
     uint64_t slot_count, free_count; /* of slabs; those in magazines are not free */
     uint64_t taken_peak;             /* highest slot_count - free_count */
     uint64_t taken_total, put_total; /* objects that went out of slabs, and came back */
+#if LOAM_HEAP_MODE == LOAM_HEAP_HARDENED
+    uint64_t random; /* which slots are taken first */
+#endif
 };
 
 /* What a cache is to be. */

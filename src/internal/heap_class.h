@@ -14,10 +14,13 @@
 #define CLASS_4(c) CLASS_2(c), CLASS_2(c)
 #define CLASS_8(c) CLASS_4(c), CLASS_4(c)
 
-/* By (size + 7) / 8. */
+/* By (size + 7) / 8. What is to have a tail begins with the class of 8 bytes more. */
 static const uint8_t heap_class_table[LOAM_HEAP_TABLE_MAX / 8 + 1] = {
-    1,           1,           2,           CLASS_2(3),  CLASS_2(4),
-    CLASS_2(5),  CLASS_2(6),  CLASS_2(7),  CLASS_2(8),  CLASS_2(9), /* 128 */
+#if LOAM_HEAP_TAIL == 0
+    1,
+#endif
+    1,           2,           CLASS_2(3),  CLASS_2(4),  CLASS_2(5),
+    CLASS_2(6),  CLASS_2(7),  CLASS_2(8),  CLASS_2(9), /* 128 */
     CLASS_2(10), CLASS_2(11), CLASS_2(12), CLASS_2(13), CLASS_2(14),
     CLASS_2(15), CLASS_2(16), CLASS_2(17), /* 256 */
     CLASS_4(18), CLASS_4(19), CLASS_4(20), CLASS_4(21), CLASS_4(22),
@@ -31,9 +34,10 @@ static const uint8_t heap_class_table[LOAM_HEAP_TABLE_MAX / 8 + 1] = {
 /* Class of a size above LOAM_HEAP_TABLE_MAX, up to LOAM_HEAP_SMALL_MAX. */
 static inline unsigned heap_class_of_middle(size_t size)
 {
-    const unsigned top = 63u - (unsigned)__builtin_clzll(size - 1); /* 10..15 */
+    const size_t last = size + LOAM_HEAP_TAIL - 1;
+    const unsigned top = 63u - (unsigned)__builtin_clzll(last); /* 10..15 */
 
-    return CLASS_TABLE_LAST + 1 + (top - 10) * 4 + ((unsigned)((size - 1) >> (top - 2)) & 3);
+    return CLASS_TABLE_LAST + 1 + (top - 10) * 4 + ((unsigned)(last >> (top - 2)) & 3);
 }
 
 /* Class of a size up to LOAM_HEAP_SMALL_MAX. */

@@ -6,6 +6,7 @@
 #define LOAM_INTERNAL_HEAP_FAST_H
 
 #include "heap_class.h"
+#include "heap_hard.h"
 
 #define HEAP_LIKELY(cond)   __builtin_expect(!!(cond), 1)
 #define HEAP_UNLIKELY(cond) __builtin_expect(!!(cond), 0)
@@ -28,12 +29,33 @@ static inline void *heap_fast_alloc(struct loam_heap *heap, struct loam_heap_cpu
                                     unsigned class)
 {
     if (HEAP_LIKELY(heap_fast_enter(cpu))) {
-        void *const block = loam_magazine_pop(&cpu->magazine[class]);
+        void *const block = heap_hard_pop(cpu, &cpu->magazine[class]);
         loam_guard_leave(&cpu->guard);
         if (HEAP_LIKELY(block != NULL))
             return block;
     }
     return loam_heap_alloc_slow(heap, cpu, class);
+}
+
+/* A slot becomes a block of so many bytes. */
+static inline void *heap_fast_begin(struct loam_heap *heap, void *slot, unsigned class,
+                                    size_t size_bytes)
+{
+    return HEAP_IS_HARDENED ? loam_hard_begin(heap, slot, class, size_bytes) : slot;
+}
+
+/* A block of so many bytes, hardened. @param cpu as above */
+static inline void *heap_fast_alloc_hard(struct loam_heap *heap, struct loam_heap_cpu *cpu,
+                                         size_t size_bytes)
+{
+    if (HEAP_LIKELY(heap_fast_enter(cpu))) {
+        const unsigned class = heap_class_of(size_bytes);
+        void *const slot = heap_hard_pop(cpu, &cpu->magazine[class]);
+        loam_guard_leave(&cpu->guard);
+        if (HEAP_LIKELY(slot != NULL))
+            return loam_hard_begin(heap, slot, class, size_bytes);
+    }
+    return loam_hard_alloc_slow(heap, cpu, size_bytes);
 }
 
 /*
@@ -65,12 +87,31 @@ static inline struct loam_magazine *heap_fast_magazine(struct loam_heap_cpu *cpu
     return (struct loam_magazine *)(void *)((char *)cpu->magazine + class_16);
 }
 
+/* A slot, inside the guard. @return false: *slot, maybe another one now, is still to be freed */
+static inline bool heap_fast_push(struct loam_heap_cpu *cpu, size_t class_16, void **slot)
+{
+    *slot = heap_hard_hold(cpu, (unsigned)(class_16 / 16), *slot);
+    if (HEAP_IS_HARDENED && *slot == NULL)
+        return true;
+    return loam_magazine_push(heap_fast_magazine(cpu, class_16), *slot);
+}
+
+/* Is it a block of a class? A hardened heap then ends it: a slot is what is left. */
+static inline bool heap_fast_end(struct loam_heap *heap, void *block, size_t *class_16)
+{
+    const bool is_block = heap_fast_find(heap, block, class_16);
+
+    if (HEAP_IS_HARDENED && HEAP_LIKELY(is_block))
+        loam_hard_end(heap, block, (unsigned)(*class_16 / 16));
+    return is_block;
+}
+
 static inline void heap_fast_free(struct loam_heap *heap, struct loam_heap_cpu *cpu, void *block)
 {
     size_t class_16;
 
-    if (HEAP_LIKELY(heap_fast_find(heap, block, &class_16) && heap_fast_enter(cpu))) {
-        const bool is_done = loam_magazine_push(heap_fast_magazine(cpu, class_16), block);
+    if (HEAP_LIKELY(heap_fast_end(heap, block, &class_16) && heap_fast_enter(cpu))) {
+        const bool is_done = heap_fast_push(cpu, class_16, &block);
         loam_guard_leave(&cpu->guard);
         if (HEAP_LIKELY(is_done))
             return;

@@ -57,4 +57,11 @@ LOAM_NODISCARD bool loam_heap_far_leave(struct loam_pagemap *map, struct loam_he
 void loam_heap_far_give(struct loam_pagemap *map, struct loam_heap_large *large);
 #endif
 
+/**
+ * Make a page of those inaccessible, or accessible again. Hardened heaps of hosts only.
+ *
+ * @return false: that cannot be done; the page is as it was
+ */
+LOAM_NODISCARD bool loam_heap_pages_guard(struct loam_pagemap *map, void *page, bool is_guard);
+
 #endif

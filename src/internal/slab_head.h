@@ -19,7 +19,10 @@ struct loam_slab {
     uint16_t free_count;
     uint16_t word; /* no free slot in words before this one */
     uint8_t order;
-    uint8_t colour;  /* SLAB_COLOUR bytes each that are left free at the end */
+    uint8_t colour; /* SLAB_COLOUR bytes each that are left free at the end */
+#if LOAM_HEAP_MODE == LOAM_HEAP_HARDENED
+    LOAM_ATOMIC(uint64_t) fresh; /* a bit for each of the first slots: never handed out, zeroes */
+#endif
     uint64_t free[]; /* a bit for each slot */
 };
 
