@@ -20,10 +20,20 @@ $(BUILD)/libloam.so: $(BUILD)/preload/libloam.o
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(PRELOAD_LDFLAGS) $< -o $@
 
+# The same, hardened: see heap.h.
+$(BUILD)/preload/libloam-hardened.o: preload/libloam.c
+	$(call say,CC,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(PRELOAD_CFLAGS) -DLOAM_HEAP_MODE=1 -c $< -o $@
+
+$(BUILD)/libloam-hardened.so: $(BUILD)/preload/libloam-hardened.o
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(PRELOAD_LDFLAGS) $< -o $@
+
 .PHONY: preload
 preload:
 	@tools/deps.sh preload
-	$(PARALLEL) $(BUILD)/libloam.so
+	$(PARALLEL) $(BUILD)/libloam.so $(BUILD)/libloam-hardened.so
 
 # ---- tests -------------------------------------------------------------------------
 

@@ -200,9 +200,7 @@ static inline void hard_seal(const struct loam_heap *heap, void *slot, size_t by
     const uint64_t slack = bytes - LOAM_HEAP_TAIL - size_bytes;
 
     hard_pad((uint8_t *)slot + (bytes - LOAM_HEAP_TAIL), slack);
-    atomic_store_explicit(hard_canary_of(slot, bytes),
-                          (hard_canary(heap, slot) ^ slack << 8) & ~UINT64_C(0xff),
-                          memory_order_release);
+    *hard_canary_of(slot, bytes) = (hard_canary(heap, slot) ^ slack << 8) & ~UINT64_C(0xff);
 }
 
 /* @return the block's size; panics if its end has changed */
@@ -249,7 +247,7 @@ void *loam_hard_begin(struct loam_heap *heap, void *slot, unsigned class, size_t
 void loam_hard_end(struct loam_heap *heap, void *block, unsigned class)
 {
     const size_t bytes = heap_kinds[class].bytes;
-    const uint64_t canary = atomic_exchange(hard_canary_of(block, bytes), 0);
+    const uint64_t canary = __atomic_exchange_n(hard_canary_of(block, bytes), 0, __ATOMIC_SEQ_CST);
 
     (void)hard_unseal(heap, block, bytes, canary);
     hard_wipe(block, bytes);
@@ -511,7 +509,7 @@ void *loam_hard_alloc_slow(struct loam_heap *heap, struct loam_heap_cpu *cpu, si
 
 static size_t hard_slot_size(const struct loam_heap *heap, void *slot, size_t bytes)
 {
-    return hard_unseal(heap, slot, bytes, atomic_load(hard_canary_of(slot, bytes)));
+    return hard_unseal(heap, slot, bytes, *hard_canary_of(slot, bytes));
 }
 
 size_t loam_hard_usable(const struct loam_heap *heap, const void *block)

@@ -5,6 +5,7 @@
 #ifndef LOAM_INTERNAL_SLAB_LOOK_H
 #define LOAM_INTERNAL_SLAB_LOOK_H
 
+#include "heap_hard.h"
 #include "slab_extra.h"
 #include "slab_head.h"
 
@@ -52,7 +53,28 @@ LOOK_RACY static size_t look_magazine_count(const struct loam_magazine *magazine
     return room > LOAM_SLAB_MAGAZINE_MAX || left > room ? 0 : room - left;
 }
 
-/* In the magazines of all CPUs. */
+/* What a CPU of a hardened heap holds back, one of its places. @return NULL: nothing */
+static inline void *look_held(const struct loam_heap *heap, const struct loam_slab_cache *cache,
+                              unsigned place)
+{
+#if LOAM_HEAP_MODE == LOAM_HEAP_HARDENED
+    const struct loam_heap_cpu *const cpu = atomic_load(&heap->cpu[place / LOAM_HEAP_HELD]);
+
+    if (cpu == NULL || cache->kind == LOAM_PAGEMAP_CACHE)
+        return NULL;
+    return __atomic_load_n(&cpu->hard.held[cache->kind][place % LOAM_HEAP_HELD], __ATOMIC_SEQ_CST);
+#else
+    (void)heap, (void)cache, (void)place;
+    return NULL;
+#endif
+}
+
+static inline unsigned look_held_places(const struct loam_heap *heap)
+{
+    return HEAP_IS_HARDENED ? heap->cpu_count * LOAM_HEAP_HELD : 0;
+}
+
+/* In the magazines of all CPUs, or held back by them. */
 static inline uint64_t look_magazines_count(const struct loam_heap *heap,
                                             const struct loam_slab_cache *cache)
 {
@@ -62,6 +84,8 @@ static inline uint64_t look_magazines_count(const struct loam_heap *heap,
         const struct loam_magazine *const magazine = look_magazine(heap, cache, cpu);
         count += magazine == NULL ? 0 : look_magazine_count(magazine);
     }
+    for (unsigned place = 0; place < look_held_places(heap); place++)
+        count += look_held(heap, cache, place) != NULL;
     return count;
 }
 
@@ -70,12 +94,18 @@ struct look_at_hand {
     const struct loam_heap *heap;
     const struct loam_slab_cache *cache;
     unsigned cpu;                   /* the next one */
+    unsigned place;                 /* the next one: look_held() */
     void *const *next, *const *end; /* of a magazine */
 };
 
 /* @return NULL: that was the last. The cache is quiet */
 static inline void *look_at_hand_next(struct look_at_hand *at)
 {
+    while (at->place < look_held_places(at->heap)) {
+        void *const slot = look_held(at->heap, at->cache, at->place++);
+        if (slot != NULL)
+            return slot;
+    }
     while (at->next == at->end) { /* ends: each CPU comes once */
         if (at->cpu == at->heap->cpu_count)
             return NULL;
