@@ -29,6 +29,9 @@ ALONE_SUPPORT := harness alone/heap
 # One of them compiles the heap itself, with another guard.
 BARE_NAMES := $(patsubst tests/%_test.c,%,$(shell grep -l 'include "alone/heap.c"' \
   $(wildcard tests/*_test.c) /dev/null))
+# And these are of a hardened heap.
+BARE_DEATHS := $(patsubst tests/death/%.c,%,$(shell grep -l 'include "heap_hard.h"' \
+  $(wildcard tests/death/*.c) /dev/null))
 
 # test_flavour FOLDER COMPILER FLAGS: objects of sources in any folder of sources
 define test_flavour
@@ -59,7 +62,7 @@ TEST_BUILDS += $(TEST_PROGRAMS) $(THREAD_PROGRAMS) $(DEATH_PROGRAMS) $(FUZZ_PROG
 .SECONDARY: # keep objects
 
 ALONE_PROGRAMS := $(ALONE_NAMES:%=$(BUILD)/host/%_test) $(ALONE_DEATHS:%=$(BUILD)/host/death/%)
-BARE_PROGRAMS := $(BARE_NAMES:%=$(BUILD)/host/%_test)
+BARE_PROGRAMS := $(BARE_NAMES:%=$(BUILD)/host/%_test) $(BARE_DEATHS:%=$(BUILD)/host/death/%)
 ALONE_THREADS := $(filter $(ALONE_NAMES:%=$(BUILD)/tsan/%_test),$(THREAD_PROGRAMS))
 ALONE_FUZZERS := $(ALONE_FUZZ:%=$(BUILD)/fuzz/%_fuzz)
 
@@ -87,7 +90,7 @@ $(filter-out $(ALONE_THREADS),$(THREAD_PROGRAMS)): %: %.o $(TEST_SUPPORT:%=$(BUI
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(TSAN) $^ -lcmocka -lpthread -o $@
 
-$(filter-out $(ALONE_PROGRAMS),$(DEATH_PROGRAMS)): %: %.o $(TEST_SUPPORT:%=$(BUILD)/host/%.o)
+$(filter-out $(ALONE_PROGRAMS) $(BARE_PROGRAMS),$(DEATH_PROGRAMS)): %: %.o $(TEST_SUPPORT:%=$(BUILD)/host/%.o)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(ASAN) $^ -lcmocka -lpthread -o $@
 

@@ -14,7 +14,6 @@
 
 #define HEAP_WRITTEN_PAST  "heap: written past the end"
 #define HEAP_WRITTEN_FREED "heap: written after free"
-#define HEAP_BROKEN        "heap: list of free blocks is broken"
 
 /* Free pages are zeroes. A host takes care that they still are, when they are taken, and
  * drops what is in more pages than these by itself, when they are given back. */

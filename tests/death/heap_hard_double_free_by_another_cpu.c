@@ -1,0 +1,11 @@
+/* dies: heap: already free */
+#include "heap_hard.h"
+
+int main(void)
+{
+    char *const block = hard_block(64);
+    loam_heap_free(&heap, block);
+    world_cpu = 1;
+    loam_heap_free(&heap, block);
+    return 0;
+}

@@ -1,0 +1,9 @@
+/* dies: heap: already free */
+#include "heap_hard.h"
+
+int main(void)
+{
+    char *const block = hard_block(64);
+    loam_heap_free(&heap, block);
+    return (int)loam_heap_usable(&heap, block);
+}
