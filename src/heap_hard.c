@@ -148,44 +148,48 @@ static inline void hard_wipe(void *start, size_t size_bytes)
         *(uint64_t *)(void *)at = 0;
 }
 
-/* Behind a block, up to a multiple of 8: the first byte may become the end of a string. */
+/* Behind a block, up to a multiple of 8: 1..8 bytes that begin with a 0, which may become the
+ * end of a string, and then words. Each is stored at once: it may be loaded right after. */
+static inline uint64_t hard_pad_first(size_t first, uint64_t *mask)
+{
+    const unsigned shift = (unsigned)(64 - 8 * first);
+
+    *mask = UINT64_MAX << shift;
+    return HARD_PADS & *mask & ~(UINT64_C(0xff) << shift);
+}
+
 static inline void hard_pad(uint8_t *end, size_t size_bytes)
 {
     uint64_t *word = (uint64_t *)(void *)end;
-    size_t rest = size_bytes;
+    uint64_t mask;
 
     if (size_bytes == 0)
         return;
-    for (; rest >= sizeof(*word); rest -= sizeof(*word))
+    for (size_t rest = size_bytes; rest > sizeof(*word); rest -= sizeof(*word))
         *--word = HARD_PADS;
-    if (rest != 0) {
-        const uint64_t others = UINT64_MAX >> 8 * rest;
-        word--;
-        *word = (*word & others) | (HARD_PADS & ~others);
-    }
-    *(end - size_bytes) = 0;
+    const uint64_t pad = hard_pad_first((size_bytes - 1) % sizeof(*word) + 1, &mask);
+    word--;
+    *word = (*word & ~mask) | pad;
 }
 
 static inline bool hard_is_padded(const uint8_t *end, size_t size_bytes)
 {
     const uint64_t *word = (const uint64_t *)(const void *)end;
-    uint64_t change = 0;
+    uint64_t change = 0, mask;
 
     if (size_bytes == 0)
         return true;
-    size_t rest = size_bytes - 1;
-    for (; rest >= sizeof(*word); rest -= sizeof(*word))
+    for (size_t rest = size_bytes; rest > sizeof(*word); rest -= sizeof(*word))
         change |= *--word ^ HARD_PADS;
-    if (rest != 0)
-        change |= (word[-1] ^ HARD_PADS) >> (64 - 8 * rest);
-    return (change | *(end - size_bytes)) == 0;
+    const uint64_t pad = hard_pad_first((size_bytes - 1) % sizeof(*word) + 1, &mask);
+    return (change | ((word[-1] ^ pad) & mask)) == 0;
 }
 
 /* ---- slots ------------------------------------------------------------------------ */
 
-static inline LOAM_ATOMIC(uint64_t) * hard_canary_of(void *slot, size_t bytes)
+static inline uint64_t *hard_canary_of(void *slot, size_t bytes)
 {
-    return (LOAM_ATOMIC(uint64_t) *)(void *)((uint8_t *)slot + (bytes - LOAM_HEAP_TAIL));
+    return (uint64_t *)(void *)((uint8_t *)slot + (bytes - LOAM_HEAP_TAIL));
 }
 
 static inline uint64_t hard_canary(const struct loam_heap *heap, const void *slot)
@@ -234,8 +238,10 @@ void *loam_hard_begin(struct loam_heap *heap, void *slot, unsigned class, size_t
     const size_t bytes = heap_kinds[class].bytes;
 
     if (HEAP_LIKELY(bytes <= HARD_FRESH_MIN)) {
-        hard_touch((uint8_t *)slot + (bytes - LOAM_HEAP_TAIL));
-        LOAM_REQUIRE(hard_is_zero(slot, bytes), HEAP_WRITTEN_FREED, loam_virt_of(slot).addr, bytes);
+        uint64_t *const last = hard_canary_of(slot, bytes);
+        hard_touch(last); /* and loaded as it was stored */
+        LOAM_REQUIRE(hard_is_zero(slot, bytes - LOAM_HEAP_TAIL) && *last == 0, HEAP_WRITTEN_FREED,
+                     loam_virt_of(slot).addr, bytes);
     } else {
         LOAM_REQUIRE(hard_was_fresh(heap, slot) || hard_is_zero(slot, bytes), HEAP_WRITTEN_FREED,
                      loam_virt_of(slot).addr, bytes);

@@ -68,7 +68,8 @@ static inline uint32_t heap_hard_held(unsigned class)
     return class <= 41 ? LOAM_HEAP_HELD : class <= 45 ? 4 : class <= 49 ? 2 : 1;
 }
 
-/* Any one of the newest of a magazine: the memory of older ones is cold. @return NULL: empty, or the next block is to be a sampled one */
+/* Any one of the newest of a magazine: the memory of older ones is cold. @return NULL: it is
+ * empty, or the next block is to be a sampled one */
 static inline void *heap_hard_pop(struct loam_heap_cpu *cpu, struct loam_magazine *magazine)
 {
     void **const top = magazine->top;
