@@ -34,7 +34,6 @@
 #define HARD_PAD         0xa5u
 #define HARD_PADS        (UINT64_MAX / 255 * HARD_PAD)
 #define HARD_FRESH_MIN   4096u          /* bytes: slots of more are not looked at the first time */
-#define HARD_WIPE_INLINE 128u           /* bytes */
 #define HARD_SAMPLED_MIN sizeof(void *) /* what frees it later links it */
 #define HARD_SAMPLES_MAX 256u           /* blocks with pages of their own, at a time */
 
@@ -100,21 +99,30 @@ void loam_hard_cpu_drop(struct loam_heap *heap, struct loam_heap_cpu *cpu)
 typedef uint64_t hard_words __attribute__((vector_size(16), aligned(8), may_alias));
 #define HARD_WORDS sizeof(hard_words)
 
-/* @param start,size_bytes multiples of 8 */
+static inline hard_words hard_words_at(const void *start, size_t offset)
+{
+    return *(const hard_words *)(const void *)((const uint8_t *)start + offset);
+}
+
+/* Some bytes twice rather than a branch for each number of them: sizes follow no pattern.
+ * @param size_bytes multiple of 16 */
 static inline bool hard_is_zero(const void *start, size_t size_bytes)
 {
-    const uint8_t *at = start;
-    const uint8_t *const end = at + size_bytes;
     hard_words any = { 0, 0 };
+    size_t at = 0;
 
-    for (; (size_t)(end - at) >= 4 * HARD_WORDS; at += 4 * HARD_WORDS) {
-        const hard_words *const words = (const hard_words *)(const void *)at;
-        any |= words[0] | words[1] | words[2] | words[3];
-    }
-    for (; (size_t)(end - at) >= HARD_WORDS; at += HARD_WORDS)
-        any |= *(const hard_words *)(const void *)at;
-    const uint64_t last = at != end ? *(const uint64_t *)(const void *)at : 0;
-    return (any[0] | any[1] | last) == 0;
+    if (size_bytes == 0)
+        return true;
+    for (; size_bytes - at > 4 * HARD_WORDS; at += 4 * HARD_WORDS)
+        any |= hard_words_at(start, at) | hard_words_at(start, at + HARD_WORDS) |
+               hard_words_at(start, at + 2 * HARD_WORDS) |
+               hard_words_at(start, at + 3 * HARD_WORDS);
+    const size_t last = size_bytes - HARD_WORDS;
+    const size_t second = at + HARD_WORDS < last ? at + HARD_WORDS : last;
+    const size_t third = at + 2 * HARD_WORDS < last ? at + 2 * HARD_WORDS : last;
+    any |= hard_words_at(start, at) | hard_words_at(start, second) | hard_words_at(start, third) |
+           hard_words_at(start, last);
+    return (any[0] | any[1]) == 0;
 }
 
 bool loam_hard_is_zero(const void *start, size_t size_bytes)
@@ -129,60 +137,88 @@ static inline void hard_touch(void *word)
     __asm__ volatile("orq $0, (%0)" : : "r"(word) : "memory", "cc");
 }
 
-/* Most blocks are small: no call. */
+/* Of a slot. @param size_bytes multiple of 16 */
 static inline void hard_wipe(void *start, size_t size_bytes)
 {
-    uint8_t *at = start;
-    uint8_t *const end = at + size_bytes;
     const hard_words none = { 0, 0 };
+    uint8_t *const at = start;
+    const size_t last = size_bytes - HARD_WORDS;
 
-    if (size_bytes > HARD_WIPE_INLINE) {
+    if (size_bytes > 4 * HARD_WORDS) {
         __builtin_memset(start, 0, size_bytes);
         return;
     }
-    for (; (size_t)(end - at) >= HARD_WORDS; at += HARD_WORDS) {
-        *(hard_words *)(void *)at = none;
-        __asm__("" ::: "memory"); /* not memset() after all */
-    }
-    if (at != end)
-        *(uint64_t *)(void *)at = 0;
+    *(hard_words *)(void *)at = none;
+    *(hard_words *)(void *)(at + (HARD_WORDS < last ? HARD_WORDS : last)) = none;
+    *(hard_words *)(void *)(at + (2 * HARD_WORDS < last ? 2 * HARD_WORDS : last)) = none;
+    *(hard_words *)(void *)(at + last) = none;
 }
 
-/* Behind a block, up to a multiple of 8: 1..8 bytes that begin with a 0, which may become the
- * end of a string, and then words. Each is stored at once: it may be loaded right after. */
-static inline uint64_t hard_pad_first(size_t first, uint64_t *mask)
+/*
+ * Behind a block, up to a multiple of 8: a byte 0, which may become the end of a string, and
+ * others. Sizes follow no pattern, so that each branch on one would cost more than all the
+ * rest: up to 16 bytes are two words, whatever is changed in them.
+ */
+
+/* The last bytes of a word, 0..8. */
+static inline uint64_t hard_last(size_t count)
 {
-    const unsigned shift = (unsigned)(64 - 8 * first);
-
-    *mask = UINT64_MAX << shift;
-    return HARD_PADS & *mask & ~(UINT64_C(0xff) << shift);
+    return ~(UINT64_MAX >> 4 * count >> 4 * count);
 }
 
-static inline void hard_pad(uint8_t *end, size_t size_bytes)
+/* Two words, the second one last. */
+struct hard_pad {
+    uint64_t mask[2], value[2];
+};
+
+/* @param size_bytes 0..16 */
+static inline struct hard_pad hard_pad_of(size_t size_bytes)
+{
+    const size_t after = size_bytes - (size_bytes != 0); /* the 0 */
+    const struct hard_pad pad = {
+        { hard_last(size_bytes > 8 ? size_bytes - 8 : 0),
+          hard_last(size_bytes > 8 ? 8 : size_bytes) },
+        { HARD_PADS & hard_last(after > 8 ? after - 8 : 0),
+          HARD_PADS & hard_last(after > 8 ? 8 : after) },
+    };
+    return pad;
+}
+
+/* Where more than two words are the pad, it begins with those two. */
+static inline size_t hard_pad_rest(size_t size_bytes)
+{
+    return size_bytes <= 16 ? 0 : (size_bytes - 9) / 8 * 8;
+}
+
+/* @param start of the slot: nothing before it is touched */
+static inline void hard_pad(void *start, uint8_t *end, size_t size_bytes)
 {
     uint64_t *word = (uint64_t *)(void *)end;
-    uint64_t mask;
+    const size_t rest = hard_pad_rest(size_bytes);
+    const struct hard_pad pad = hard_pad_of(size_bytes - rest);
 
-    if (size_bytes == 0)
-        return;
-    for (size_t rest = size_bytes; rest > sizeof(*word); rest -= sizeof(*word))
+    for (size_t i = 0; i < rest; i += sizeof(*word))
         *--word = HARD_PADS;
-    const uint64_t pad = hard_pad_first((size_bytes - 1) % sizeof(*word) + 1, &mask);
     word--;
-    *word = (*word & ~mask) | pad;
+    uint64_t *const first = word == start ? word : word - 1; /* then of no bytes */
+    *first = (*first & ~pad.mask[0]) | pad.value[0];
+    *word = (*word & ~pad.mask[1]) | pad.value[1];
 }
 
-static inline bool hard_is_padded(const uint8_t *end, size_t size_bytes)
+static inline bool hard_is_padded(const void *start, const uint8_t *end, size_t size_bytes)
 {
     const uint64_t *word = (const uint64_t *)(const void *)end;
-    uint64_t change = 0, mask;
+    const size_t rest = hard_pad_rest(size_bytes);
+    const struct hard_pad pad = hard_pad_of(size_bytes - rest);
+    uint64_t change = 0;
 
-    if (size_bytes == 0)
-        return true;
-    for (size_t rest = size_bytes; rest > sizeof(*word); rest -= sizeof(*word))
+    for (size_t i = 0; i < rest; i += sizeof(*word))
         change |= *--word ^ HARD_PADS;
-    const uint64_t pad = hard_pad_first((size_bytes - 1) % sizeof(*word) + 1, &mask);
-    return (change | ((word[-1] ^ pad) & mask)) == 0;
+    word--;
+    const uint64_t *const first = word == start ? word : word - 1;
+    change |= (*first ^ pad.value[0]) & pad.mask[0];
+    change |= (*word ^ pad.value[1]) & pad.mask[1];
+    return change == 0;
 }
 
 /* ---- slots ------------------------------------------------------------------------ */
@@ -203,7 +239,7 @@ static inline void hard_seal(const struct loam_heap *heap, void *slot, size_t by
 {
     const uint64_t slack = bytes - LOAM_HEAP_TAIL - size_bytes;
 
-    hard_pad((uint8_t *)slot + (bytes - LOAM_HEAP_TAIL), slack);
+    hard_pad(slot, (uint8_t *)slot + (bytes - LOAM_HEAP_TAIL), slack);
     *hard_canary_of(slot, bytes) = (hard_canary(heap, slot) ^ slack << 8) & ~UINT64_C(0xff);
 }
 
@@ -217,7 +253,7 @@ static inline size_t hard_unseal(const struct loam_heap *heap, void *slot, size_
 
     LOAM_REQUIRE(canary != 0, HEAP_TWICE, at, bytes);
     LOAM_REQUIRE((canary & 0xff) == 0 && slack <= most &&
-                     hard_is_padded((uint8_t *)slot + most, slack),
+                     hard_is_padded(slot, (uint8_t *)slot + most, slack),
                  HEAP_WRITTEN_PAST, at, bytes);
     return most - slack;
 }
@@ -240,8 +276,8 @@ void *loam_hard_begin(struct loam_heap *heap, void *slot, unsigned class, size_t
     if (HEAP_LIKELY(bytes <= HARD_FRESH_MIN)) {
         uint64_t *const last = hard_canary_of(slot, bytes);
         hard_touch(last); /* and loaded as it was stored */
-        LOAM_REQUIRE(hard_is_zero(slot, bytes - LOAM_HEAP_TAIL) && *last == 0, HEAP_WRITTEN_FREED,
-                     loam_virt_of(slot).addr, bytes);
+        LOAM_REQUIRE(hard_is_zero(slot, bytes - HARD_WORDS) && (last[-1] | last[0]) == 0,
+                     HEAP_WRITTEN_FREED, loam_virt_of(slot).addr, bytes);
     } else {
         LOAM_REQUIRE(hard_was_fresh(heap, slot) || hard_is_zero(slot, bytes), HEAP_WRITTEN_FREED,
                      loam_virt_of(slot).addr, bytes);
@@ -301,7 +337,8 @@ static void hard_large_seal(const struct loam_heap_large *large)
     const uint64_t page = hard_large_page(large), end = large->block + large->size_bytes;
 
     __builtin_memset((void *)(uintptr_t)page, HARD_PAD, large->block - page);
-    hard_pad((uint8_t *)(uintptr_t)hard_large_end(large), hard_large_end(large) - end);
+    hard_pad((void *)(uintptr_t)page, (uint8_t *)(uintptr_t)hard_large_end(large),
+             hard_large_end(large) - end);
 }
 
 static bool hard_large_is_sound(const struct loam_heap_large *large)
@@ -313,7 +350,7 @@ static bool hard_large_is_sound(const struct loam_heap_large *large)
         if (*at != HARD_PAD)
             return false;
     }
-    return hard_is_padded((const uint8_t *)(uintptr_t)hard_large_end(large),
+    return hard_is_padded(page, (const uint8_t *)(uintptr_t)hard_large_end(large),
                           hard_large_end(large) - end);
 }
 

@@ -17,16 +17,18 @@
 /* By (size + 7) / 8. What is to have a tail begins with the class of 8 bytes more. */
 static const uint8_t heap_class_table[LOAM_HEAP_TABLE_MAX / 8 + 1] = {
 #if LOAM_HEAP_TAIL == 0
-    1,
+    1,           1,
+#else
+    2, /* no slot is smaller than what is looked at */
 #endif
-    1,           2,           CLASS_2(3),  CLASS_2(4),  CLASS_2(5),
+    2,           CLASS_2(3),  CLASS_2(4),  CLASS_2(5),
     CLASS_2(6),  CLASS_2(7),  CLASS_2(8),  CLASS_2(9), /* 128 */
-    CLASS_2(10), CLASS_2(11), CLASS_2(12), CLASS_2(13), CLASS_2(14),
-    CLASS_2(15), CLASS_2(16), CLASS_2(17), /* 256 */
-    CLASS_4(18), CLASS_4(19), CLASS_4(20), CLASS_4(21), CLASS_4(22),
-    CLASS_4(23), CLASS_4(24), CLASS_4(25), /* 512 */
-    CLASS_8(26), CLASS_8(27), CLASS_8(28), CLASS_8(29), CLASS_8(30),
-    CLASS_8(31), CLASS_8(32), CLASS_8(33), /* 1024 */
+    CLASS_2(10), CLASS_2(11), CLASS_2(12), CLASS_2(13),
+    CLASS_2(14), CLASS_2(15), CLASS_2(16), CLASS_2(17), /* 256 */
+    CLASS_4(18), CLASS_4(19), CLASS_4(20), CLASS_4(21),
+    CLASS_4(22), CLASS_4(23), CLASS_4(24), CLASS_4(25), /* 512 */
+    CLASS_8(26), CLASS_8(27), CLASS_8(28), CLASS_8(29),
+    CLASS_8(30), CLASS_8(31), CLASS_8(32), CLASS_8(33), /* 1024 */
 };
 
 #define CLASS_TABLE_LAST 33u

@@ -35,7 +35,7 @@ LOAM_NODISCARD size_t loam_hard_usable(const struct loam_heap *heap, const void 
 /** Change the size of a block in its place. @return false: it needs another one */
 LOAM_NODISCARD bool loam_hard_resize(struct loam_heap *heap, void *block, size_t size_bytes);
 
-/** Are these all zeroes? @param start,size_bytes multiples of 8 */
+/** Are these all zeroes? @param size_bytes multiple of 16 */
 LOAM_NODISCARD bool loam_hard_is_zero(const void *start, size_t size_bytes);
 
 /* ---- large blocks --------------------------------------------------------------- */
