@@ -1,20 +1,19 @@
 /*
  * heap_hard.c - a heap that notices what is done to it; see heap.h, LOAM_HEAP_HARDENED.
  *
- *     slot     | block ............ | 0 pad pad .. | 0 canary |
- *               size as asked for     slack 0..      8 bytes
- *     state    FRESH --begin--> LIVE --end--> FREE --begin--> LIVE ..    a byte in the record
+ *     slot          | block ............ | 0 pad pad .. | 0 canary |
+ *                      size as asked for     slack 0..      8 bytes
  *     slot's way    block --end--> held back --> magazine --> slab, or --begin--> block
- *                            a random one of 8   any one      from any bit on
+ *                           a random one of 8   of the newest 8   from any bit on
  *
- *     large    | guard | pad .. | block ........ | pad .. | guard |
- *              a page             ends at a page, as well as its alignment allows
+ *     large         | guard | pad .. | block ........ | pad .. | guard |
+ *                   a page             ends at a page, as well as its alignment allows
  *
- * canary = secret ^ place ^ slack, without its lowest byte, which is 0: the terminator of a
- * string that is one too long for its block changes nothing. The state is exchanged by one
- * instruction before anything else of a free happens: of two CPUs that free the same block
- * one panics. What is not live is zeroes, and is looked at when it is handed out: what was
- * written to it in between panics there, and nobody finds what was in it before.
+ * canary = (secret ^ place << 8 ^ slack << 8), but 0 as its lowest byte: the terminator of a
+ * string that is one too long for its block changes nothing. A free exchanges the canary for
+ * 0 by one instruction before anything else happens: of two CPUs that free the same block
+ * one finds the 0, and panics. What is not live is zeroes, and is looked at when it is handed
+ * out: what was written to it in between panics there, and nobody finds what was in it before.
  *
  * A canary stops accidents, and who can only write; who can read the heap can forge it.
  */

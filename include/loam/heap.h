@@ -25,7 +25,7 @@
  *     heap: written after free          when the slot is handed out again
  *
  * Blocks are zeroes when they are handed out. Which slot comes next is random, and never
- * the one just freed. Each block takes 8 bytes more, each slot a byte of its slab's record.
+ * the one just freed. Each block takes 8 bytes more.
  *
  * Costs: a record of 40 bytes and one bit a slot for each slab, magazines (slab.h), 8
  * bytes for each page of memory near heap pages.
