@@ -89,7 +89,7 @@ void *preload_alloc_aligned(size_t align, size_t size_bytes)
         void *const quick =
             (heap_class_bytes(class) & (align - 1)) == 0 ? preload_pop(class) : NULL;
         if (HEAP_LIKELY(quick != NULL))
-            return quick;
+            return heap_fast_begin(&preload_heap, quick, class, size_bytes);
     }
     if (!preload_visit_begin(&visit))
         return family_told(preload_reserve_alloc(size_bytes, align));
