@@ -2,10 +2,10 @@
  * heap_look_test.c - what a heap says of itself: sums, the walk, the print-out, digest and
  * audit, each against what the test knows it did, and each rule of the audit broken once.
  */
-#include "heap_world.h"
-
 #include "../src/internal/heap_class.h"
 #include "../src/internal/heap_large.h"
+
+#include "heap_world.h"
 
 #define BLOCKS 3000u
 
