@@ -90,20 +90,23 @@ static inline struct loam_magazine *heap_fast_magazine(struct loam_heap_cpu *cpu
 /* A slot, inside the guard. @return false: *slot, maybe another one now, is still to be freed */
 static inline bool heap_fast_push(struct loam_heap_cpu *cpu, size_t class_16, void **slot)
 {
-    *slot = heap_hard_hold(cpu, (unsigned)(class_16 / 16), *slot);
-    if (HEAP_IS_HARDENED && *slot == NULL)
-        return true;
+    if (HEAP_IS_HARDENED) {
+        *slot = heap_hard_hold(cpu, (unsigned)(class_16 / 16), *slot);
+        if (*slot == NULL)
+            return true;
+    }
     return loam_magazine_push(heap_fast_magazine(cpu, class_16), *slot);
 }
 
 /* Is it a block of a class? A hardened heap then ends it: a slot is what is left. */
 static inline bool heap_fast_end(struct loam_heap *heap, void *block, size_t *class_16)
 {
-    const bool is_block = heap_fast_find(heap, block, class_16);
-
-    if (HEAP_IS_HARDENED && HEAP_LIKELY(is_block))
-        loam_hard_end(heap, block, (unsigned)(*class_16 / 16));
-    return is_block;
+    if (!HEAP_IS_HARDENED)
+        return heap_fast_find(heap, block, class_16);
+    if (!heap_fast_find(heap, block, class_16))
+        return false;
+    loam_hard_end(heap, block, (unsigned)(*class_16 / 16));
+    return true;
 }
 
 static inline void heap_fast_free(struct loam_heap *heap, struct loam_heap_cpu *cpu, void *block)
