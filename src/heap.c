@@ -138,7 +138,7 @@ void loam_heap_free_slow(struct loam_heap *heap, struct loam_heap_cpu *cpu, void
     struct loam_magazine *const magazine = &cpu->magazine[class];
     LOAM_REQUIRE(*magazine->top != block, HEAP_TWICE, loam_virt_of(block).addr, 0);
     block = heap_hard_hold(cpu, class, block);
-    if (!(HEAP_IS_HARDENED && block == NULL) && !loam_magazine_push(magazine, block))
+    if (block != NULL && !loam_magazine_push(magazine, block))
         loam_slab_spill(&heap->cache[class], magazine, block);
     loam_guard_leave(&cpu->guard);
 }
@@ -289,7 +289,7 @@ void *loam_heap_realloc(struct loam_heap *heap, void *block, size_t size_bytes)
     const size_t usable = loam_heap_usable(heap, block);
     struct loam_heap_large *const large =
         usable > LOAM_HEAP_SMALL_MAX ? loam_heap_large_find(heap, block) : NULL;
-    if (HEAP_IS_HARDENED && loam_hard_resize(heap, block, size_bytes))
+    if (loam_hard_resize(heap, block, size_bytes))
         return block;
     if (!HEAP_IS_HARDENED && large != NULL && size_bytes > LOAM_HEAP_SMALL_MAX &&
         loam_heap_large_resize(heap, large, size_bytes))

@@ -32,8 +32,6 @@ LOAM_NODISCARD void *loam_hard_alloc_slow(struct loam_heap *heap, struct loam_he
                                           size_t size_bytes);
 /** Bytes of a block as they were asked for; what is not one, or is free, panics. */
 LOAM_NODISCARD size_t loam_hard_usable(const struct loam_heap *heap, const void *block);
-/** Change the size of a block in its place. @return false: it needs another one */
-LOAM_NODISCARD bool loam_hard_resize(struct loam_heap *heap, void *block, size_t size_bytes);
 
 /** Are these all zeroes? @param size_bytes multiple of 16 */
 LOAM_NODISCARD bool loam_hard_is_zero(const void *start, size_t size_bytes);
@@ -98,6 +96,8 @@ static inline void *heap_hard_hold(struct loam_heap_cpu *cpu, unsigned class, vo
     return out;
 }
 
+/** Change the size of a block in its place. @return false: it needs another one */
+LOAM_NODISCARD bool loam_hard_resize(struct loam_heap *heap, void *block, size_t size_bytes);
 /** Seeds of a new heap, and of a new CPU. */
 void loam_hard_init(struct loam_heap *heap, uint64_t seed);
 void loam_hard_cpu_init(const struct loam_heap *heap, struct loam_heap_cpu *cpu);
@@ -116,6 +116,13 @@ static inline void *heap_hard_hold(struct loam_heap_cpu *cpu, unsigned class, vo
 {
     (void)cpu, (void)class;
     return block;
+}
+
+LOAM_NODISCARD static inline bool loam_hard_resize(struct loam_heap *heap, void *block,
+                                                   size_t size_bytes)
+{
+    (void)heap, (void)block, (void)size_bytes;
+    return false;
 }
 
 static inline void loam_hard_init(struct loam_heap *heap, uint64_t seed)
