@@ -23,6 +23,8 @@ struct loam_heap_large;
 
 /* ---- small blocks --------------------------------------------------------------- */
 
+#if HEAP_IS_HARDENED
+
 /** Hand a slot of a class out as a block of so many bytes, all zero. @return the block */
 void *loam_hard_begin(struct loam_heap *heap, void *slot, unsigned class, size_t size_bytes);
 /** Take a block of a class back: it must be live, and sound; else panics. Then it is zeroes. */
@@ -44,8 +46,6 @@ LOAM_NODISCARD void *loam_hard_large_alloc(struct loam_heap *heap, size_t size_b
 LOAM_NODISCARD bool loam_hard_large_end(struct loam_heap *heap, struct loam_heap_large *large);
 
 /* ---- CPUs ------------------------------------------------------------------------ */
-
-#if HEAP_IS_HARDENED
 
 /* The upper half is random enough for places. (D. Knuth, TAOCP 3.3.4, table 1, line 26.) */
 static inline uint32_t heap_hard_random(uint64_t *state)
@@ -138,6 +138,52 @@ static inline void loam_hard_cpu_init(const struct loam_heap *heap, struct loam_
 static inline void loam_hard_cpu_drop(struct loam_heap *heap, struct loam_heap_cpu *cpu)
 {
     (void)heap, (void)cpu;
+}
+
+/* Not called: who calls them asks HEAP_IS_HARDENED first. But without optimisation they have
+ * to be there. */
+
+static inline void *loam_hard_begin(struct loam_heap *heap, void *slot, unsigned class,
+                                    size_t size_bytes)
+{
+    (void)heap, (void)class, (void)size_bytes;
+    return slot;
+}
+
+static inline void loam_hard_end(struct loam_heap *heap, void *block, unsigned class)
+{
+    (void)heap, (void)block, (void)class;
+}
+
+static inline void *loam_hard_alloc_slow(struct loam_heap *heap, struct loam_heap_cpu *cpu,
+                                         size_t size_bytes)
+{
+    (void)heap, (void)cpu, (void)size_bytes;
+    return NULL;
+}
+
+static inline size_t loam_hard_usable(const struct loam_heap *heap, const void *block)
+{
+    (void)heap, (void)block;
+    return 0;
+}
+
+static inline bool loam_hard_is_zero(const void *start, size_t size_bytes)
+{
+    (void)start, (void)size_bytes;
+    return true;
+}
+
+static inline void *loam_hard_large_alloc(struct loam_heap *heap, size_t size_bytes, size_t align)
+{
+    (void)heap, (void)size_bytes, (void)align;
+    return NULL;
+}
+
+static inline bool loam_hard_large_end(struct loam_heap *heap, struct loam_heap_large *large)
+{
+    (void)heap, (void)large;
+    return false;
 }
 
 #endif
