@@ -11,7 +11,7 @@
 
 /* Magazines are another CPU's own, without a lock: words of theirs that are read while
  * it works there are of different moments. */
-#define LOOK_RACY __attribute__((no_sanitize("thread"), unused))
+#define LOOK_RACY __attribute__((no_sanitize("thread")))
 
 /* Size classes, then caches. @param last NULL: to begin. @return NULL: that was the last */
 static inline const struct loam_slab_cache *look_cache_next(const struct loam_heap *heap,
@@ -43,7 +43,7 @@ static inline const struct loam_magazine *look_magazine(const struct loam_heap *
 
 /* How many objects it has. What is not of one moment is never more than there is room
  * for: magazines lie in pages that stay what they are. */
-LOOK_RACY static size_t look_magazine_count(const struct loam_magazine *magazine)
+LOOK_RACY static inline size_t look_magazine_count(const struct loam_magazine *magazine)
 {
     void **const limit = __atomic_load_n(&magazine->limit, __ATOMIC_SEQ_CST);
     void **const top = __atomic_load_n(&magazine->top, __ATOMIC_SEQ_CST);
