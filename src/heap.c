@@ -170,9 +170,8 @@ void *loam_heap_alloc(struct loam_heap *heap, size_t size_bytes)
 {
     if (HEAP_UNLIKELY(size_bytes > LOAM_HEAP_SMALL_MAX))
         return loam_heap_large_alloc(heap, size_bytes, 1, NULL);
-    if (HEAP_IS_HARDENED)
-        return heap_alloc_hard(heap, size_bytes);
-    return heap_slot_alloc(heap, heap_class_of(size_bytes));
+    return HEAP_IS_HARDENED ? heap_alloc_hard(heap, size_bytes)
+                            : heap_slot_alloc(heap, heap_class_of(size_bytes));
 }
 
 /* Without lists. */
