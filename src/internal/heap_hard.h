@@ -7,7 +7,12 @@
 
 #include <loam/heap.h>
 
-#define HEAP_IS_HARDENED (LOAM_HEAP_MODE == LOAM_HEAP_HARDENED)
+/* A call, so that no compiler calls the other mode's code unreachable. */
+#define HEAP_IS_HARDENED heap_is_hardened()
+static inline bool heap_is_hardened(void)
+{
+    return LOAM_HEAP_MODE == LOAM_HEAP_HARDENED;
+}
 
 /* Pages of a host can be made inaccessible one by one; those of the HHDM cannot. */
 #define HEAP_HAS_GUARDS (HEAP_IS_HARDENED && LOAM_PAGEMAP_FLAT)
@@ -23,7 +28,7 @@ struct loam_heap_large;
 
 /* ---- small blocks --------------------------------------------------------------- */
 
-#if HEAP_IS_HARDENED
+#if LOAM_HEAP_MODE == LOAM_HEAP_HARDENED
 
 /** Hand a slot of a class out as a block of so many bytes, all zero. @return the block */
 void *loam_hard_begin(struct loam_heap *heap, void *slot, unsigned class, size_t size_bytes);
